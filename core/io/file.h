@@ -1,0 +1,37 @@
+/* Whole files: read with a bound, written so that a crash leaves the old file
+ * or the new one, never a mixture.
+ */
+#ifndef SOMA_CORE_IO_FILE_H
+#define SOMA_CORE_IO_FILE_H
+
+#include "../status.h"
+
+#include <stddef.h>
+
+/* Bytes of a file; `data` is malloc'ed and has one extra NUL at the end. */
+typedef struct soma_bytes {
+    unsigned char *data;
+    size_t size;
+} soma_bytes;
+
+void soma_bytes_free(soma_bytes *bytes);
+
+/* Reads a regular file of at most `limit` bytes. A file that starts with the
+ * gzip magic is unpacked (the limit holds for what comes out) if `gunzip`.
+ * SOMA_E_NOT_FOUND, SOMA_E_IO, SOMA_E_LIMIT, SOMA_E_FORMAT (damaged gzip). */
+soma_status soma_file_read(const char *path, size_t limit, int gunzip,
+                           soma_bytes *bytes, soma_error *err);
+
+/* One piece of what is written. */
+typedef struct soma_piece {
+    const void *data;
+    size_t size;
+} soma_piece;
+
+/* Writes the pieces to a temporary file beside `path`, fsyncs it, renames it
+ * over `path`, fsyncs the folder. On failure `path` is as it was and the
+ * temporary file is gone. */
+soma_status soma_file_write(const char *path, const soma_piece *pieces,
+                            int count, soma_error *err);
+
+#endif

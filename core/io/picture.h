@@ -1,0 +1,39 @@
+/* PNG and JPEG pictures as a model's input.
+ */
+#ifndef SOMA_CORE_IO_PICTURE_H
+#define SOMA_CORE_IO_PICTURE_H
+
+#include "../status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Sides of a picture that is decoded, and the most pixels: 3 bytes each. */
+enum { SOMA_PICTURE_MAX_SIDE = 16384, SOMA_PICTURE_MAX_PIXELS = 40000000 };
+
+/* 8 bits a channel, rows from the top, channels interleaved. */
+typedef struct soma_picture {
+    int width, height;
+    int channels; /* 1 grey, 3 RGB */
+    uint8_t *pixels;
+} soma_picture;
+
+void soma_picture_free(soma_picture *picture);
+
+/* Decodes PNG or JPEG, told apart by their first bytes. Values are those that
+ * the file stores (no gamma or colour profile is applied; 16 bits are cut to
+ * 8; palettes are looked up; alpha is laid over black). JPEG orientation tags
+ * are not applied. The size is checked against the bounds above before any
+ * memory is taken. SOMA_E_FORMAT, SOMA_E_LIMIT, SOMA_E_UNSUPPORTED. */
+soma_status soma_picture_decode(const void *data, size_t size,
+                                soma_picture *picture, soma_error *err);
+
+/* Scales and converts to 1 or 3 channels of height x width, planes one after
+ * the other ([C][H][W]), values 0..255. A picture of just that size keeps
+ * its values exactly. Shrinking averages areas, growing is bilinear; grey
+ * from RGB is (299 R + 587 G + 114 B + 500) / 1000 cut to a whole number. */
+soma_status soma_picture_planes(const soma_picture *picture, int channels,
+                                int height, int width, float *planes,
+                                soma_error *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* Weight matrices in panels, and the three products of a dense layer.
+ *
+ * A layer with `in` inputs and `out` outputs stores W transposed, in panels
+ * of SOMA_PANEL outputs: panel p is a contiguous row-major [in x w] block
+ * that starts at float p * SOMA_PANEL * in and holds the outputs
+ * p * SOMA_PANEL .. p * SOMA_PANEL + w - 1. The last panel is as narrow as
+ * what is left, so a matrix takes exactly in * out floats.
+ *
+ * All matrices are float32. x and dx are row-major [rows x in], y and dy
+ * row-major [rows x out], without gaps. Nothing here allocates; arguments
+ * may be shared between threads as const says.
+ *
+ * One row's result does not depend on the rows beside it: each row of y is
+ * computed by the same sequence of operations whatever `rows` is.
+ */
+#ifndef SOMA_CORE_MATRIX_H
+#define SOMA_CORE_MATRIX_H
+
+#include <stddef.h>
+
+enum { SOMA_PANEL = 64 };
+
+/* Prepares the BLAS: one thread for each call, since parallelism comes from
+ * the callers. Call once, before other threads start. */
+void soma_matrix_setup(void);
+
+/* Name of the BLAS and of the kernels it chose for this machine. */
+const char *soma_matrix_library(void);
+
+/* Between W as files have it, row-major [out x in], and panels. */
+void soma_matrix_from_rows(int in, int out, const float *rows, float *panels);
+void soma_matrix_to_rows(int in, int out, const float *panels, float *rows);
+
+/* y = x W^T + bias; bias is [out]. */
+void soma_matrix_forward(int in, int out, const float *panels,
+                         const float *bias, int rows, const float *x, float *y);
+
+/* dx = dy W */
+void soma_matrix_backward_input(int in, int out, const float *panels, int rows,
+                                const float *dy, float *dx);
+
+/* dpanels = (dy^T x) in panels, dbias = sum of dy over rows; both are
+ * overwritten. */
+void soma_matrix_backward_weights(int in, int out, int rows, const float *x,
+                                  const float *dy, float *dpanels,
+                                  float *dbias);
+
+#endif

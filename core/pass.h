@@ -1,0 +1,63 @@
+/* The forward and the backward pass.
+ *
+ * A workspace holds the scratch of one thread; a model is only read. Neither
+ * pass allocates.
+ */
+#ifndef SOMA_CORE_PASS_H
+#define SOMA_CORE_PASS_H
+
+#include "model.h"
+#include "rng.h"
+
+typedef struct soma_workspace soma_workspace;
+
+typedef enum soma_pass_mode {
+    SOMA_PASS_PREDICT, /* forward only */
+    SOMA_PASS_LEARN    /* forward and gradient */
+} soma_pass_mode;
+
+/* Scratch for up to `max_rows` rows of models with this spec. */
+soma_workspace *soma_workspace_create(const soma_spec *spec, int max_rows,
+                                      soma_pass_mode mode, soma_error *err);
+void soma_workspace_free(soma_workspace *ws); /* NULL is fine */
+
+/* x [rows x input.size], in the input's own range, through normalisation and
+ * all layers. Returns the scores [rows x outputs], in the workspace until the
+ * next call. 1 <= rows <= max_rows. A row's scores are the same bits whatever
+ * stands in the other rows. */
+const float *soma_pass_forward(const soma_model *model, soma_workspace *ws,
+                               int rows, const float *x);
+
+/* How a gradient is to be taken. Zero-initialised means: plainly. */
+typedef struct soma_pass_options {
+    float smoothing; /* label smoothing, [0, 1) */
+    float dropout;   /* share of each hidden layer's units left out, [0, 1);
+                        the rest is scaled by 1/(1-dropout) */
+    soma_rng *rng;   /* draws for dropout; needed if dropout > 0 */
+} soma_pass_options;
+
+/* The gradient of the mean loss over the rows, by the chain rule from the
+ * loss back to the first layer. labels [rows] in 0..classes-1. grad has
+ * spec.trainable floats in the block's layout and is overwritten. Returns the
+ * sum of the rows' losses. The workspace must be made with SOMA_PASS_LEARN;
+ * afterwards soma_pass_scores has the scores of this pass. options may be
+ * NULL. */
+double soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
+                          const float *x, const int *labels,
+                          const soma_pass_options *options, float *grad);
+
+const float *soma_pass_scores(const soma_workspace *ws);
+
+/* The health of one layer over the rows of the last soma_pass_gradient:
+ * saturated units kill gradients, dead ones have none. */
+typedef struct soma_layer_health {
+    double stuck;         /* share of the [rows x units] activations, 0..1 */
+    double always_stuck;  /* share of the units stuck in every row */
+    double gradient_norm; /* Euclidean norm of dL/dz, mean loss */
+} soma_layer_health;
+
+/* health has spec.depth entries. */
+void soma_pass_health(const soma_model *model, const soma_workspace *ws,
+                      soma_layer_health *health);
+
+#endif
