@@ -12,7 +12,7 @@
 #ifndef SOMA_CORE_ACTIVATION_H
 #define SOMA_CORE_ACTIVATION_H
 
-#include "model.h"
+#include "core/model.h"
 
 typedef enum soma_init { SOMA_INIT_GLOROT, SOMA_INIT_HE } soma_init;
 

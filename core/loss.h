@@ -17,7 +17,7 @@
 #ifndef SOMA_CORE_LOSS_H
 #define SOMA_CORE_LOSS_H
 
-#include "status.h"
+#include "core/status.h"
 
 #include <stdbool.h>
 

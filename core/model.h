@@ -11,7 +11,7 @@
 #ifndef SOMA_CORE_MODEL_H
 #define SOMA_CORE_MODEL_H
 
-#include "status.h"
+#include "core/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

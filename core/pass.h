@@ -6,8 +6,8 @@
 #ifndef SOMA_CORE_PASS_H
 #define SOMA_CORE_PASS_H
 
-#include "model.h"
-#include "rng.h"
+#include "core/model.h"
+#include "core/rng.h"
 
 typedef struct soma_workspace soma_workspace;
 

@@ -11,7 +11,7 @@
 #ifndef SOMA_CORE_SGD_H
 #define SOMA_CORE_SGD_H
 
-#include "model.h"
+#include "core/model.h"
 
 typedef struct soma_sgd {
     float rate;     /* learning rate, > 0 */

@@ -4,9 +4,9 @@
 #ifndef SOMA_CORE_IO_CHECKPOINT_H
 #define SOMA_CORE_IO_CHECKPOINT_H
 
-#include "../model.h"
-#include "file.h"
-#include "safetensors.h"
+#include "core/model.h"
+#include "core/io/file.h"
+#include "core/io/safetensors.h"
 
 #include <jansson.h>
 

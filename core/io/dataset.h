@@ -7,8 +7,8 @@
 #ifndef SOMA_CORE_IO_DATASET_H
 #define SOMA_CORE_IO_DATASET_H
 
-#include "../model.h"
-#include "checkpoint.h"
+#include "core/model.h"
+#include "core/io/checkpoint.h"
 
 #include <stdint.h>
 

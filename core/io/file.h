@@ -4,7 +4,7 @@
 #ifndef SOMA_CORE_IO_FILE_H
 #define SOMA_CORE_IO_FILE_H
 
-#include "../status.h"
+#include "core/status.h"
 
 #include <stddef.h>
 

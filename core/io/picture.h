@@ -3,7 +3,7 @@
 #ifndef SOMA_CORE_IO_PICTURE_H
 #define SOMA_CORE_IO_PICTURE_H
 
-#include "../status.h"
+#include "core/status.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -4,7 +4,7 @@
 #ifndef SOMA_CORE_IO_SAFETENSORS_H
 #define SOMA_CORE_IO_SAFETENSORS_H
 
-#include "file.h"
+#include "core/io/file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
