@@ -1,13 +1,14 @@
 /* Activation functions: one row of a table each.
  *
- * forward:  a = f(z), z is row-major [rows x out], a is [rows x units].
- * backward: dz from da = dL/da and the z and a of the forward pass. dz may be
+ * forward:  a = f(z), z is row-major [rows x out], a is [rows x units]; a may
+ *           be the same memory as z where pieces == 1.
+ * backward: dz from da = dL/da and the z and a of the forward pass; dz may be
  *           the same memory as da where pieces == 1.
- * limits:   how many of the [rows x units] values are stuck: saturated, that
- *           is within 1e-3 of a limit of the function, or dead, that is a
- *           rectifier at 0. NULL where there is no such thing.
+ * is_stuck: whether a unit with this activation is saturated, that is within
+ *           1e-3 of a limit of the function, or dead, that is a rectifier at
+ *           0: its gradient is (all but) 0.
  *
- * All are elementwise, so a row's result does not depend on its neighbours.
+ * All work unit by unit, so a row's result does not depend on its neighbours.
  */
 #ifndef SOMA_CORE_ACTIVATION_H
 #define SOMA_CORE_ACTIVATION_H

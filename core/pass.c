@@ -1,0 +1,300 @@
+#include "core/pass.h"
+
+#include "core/activation.h"
+#include "core/loss.h"
+#include "core/matrix.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What one layer leaves behind for the backward pass. When only predicting,
+ * a is the memory of z wherever a unit has one piece. */
+typedef struct layer_scratch {
+    float *z;               /* [rows x out] */
+    float *a;               /* [rows x units] */
+    float *mask;            /* [rows x units]: 0 or 1/(1-dropout) */
+    float *kept;            /* [rows x units]: a times mask */
+    double gradient_square; /* sum of (dL/dz)^2, last gradient */
+} layer_scratch;
+
+struct soma_workspace {
+    int max_rows;
+    int rows; /* of the last pass */
+    int depth;
+    soma_pass_mode mode;
+    float *x;  /* [rows x in], normalised */
+    float *da; /* [rows x widest units or input] */
+    float *dz; /* [rows x widest out] */
+    layer_scratch *layers;
+    float *block; /* all of the above stand in it */
+};
+
+/* Each array starts on a cache line. */
+static size_t
+padded(int rows, int columns)
+{
+    size_t floats = (size_t)rows * (size_t)columns;
+    return (floats + 15) / 16 * 16;
+}
+
+/* Hands out pieces of the block; with block NULL it only counts. */
+static float *
+carve(float *block, size_t *used, size_t floats)
+{
+    float *piece = block ? block + *used : NULL;
+    *used += floats;
+    return piece;
+}
+
+static size_t
+lay_out(soma_workspace *ws, const soma_spec *spec, float *block)
+{
+    size_t used = 0;
+    int rows = ws->max_rows, widest_in = 1, widest_out = 1;
+    bool learn = ws->mode == SOMA_PASS_LEARN;
+    ws->x = carve(block, &used, padded(rows, spec->input.size));
+    for (int i = 0; i < spec->depth; i++) {
+        const soma_layer *layer = &spec->layers[i];
+        layer_scratch *scratch = &ws->layers[i];
+        scratch->z = carve(block, &used, padded(rows, layer->out));
+        scratch->a = scratch->z;
+        if (learn || layer->pieces > 1)
+            scratch->a = carve(block, &used, padded(rows, layer->units));
+        if (learn) {
+            scratch->mask = carve(block, &used, padded(rows, layer->units));
+            scratch->kept = carve(block, &used, padded(rows, layer->units));
+        }
+        widest_in = layer->in > widest_in ? layer->in : widest_in;
+        widest_out = layer->out > widest_out ? layer->out : widest_out;
+    }
+    if (learn) {
+        int widest = widest_in > widest_out ? widest_in : widest_out;
+        ws->da = carve(block, &used, padded(rows, widest));
+        ws->dz = carve(block, &used, padded(rows, widest_out));
+    }
+    return used;
+}
+
+soma_workspace *
+soma_workspace_create(const soma_spec *spec, int max_rows, soma_pass_mode mode,
+                      soma_error *err)
+{
+    soma_workspace *ws = calloc(1, sizeof *ws);
+    if (!ws)
+        goto no_memory;
+    ws->max_rows = max_rows;
+    ws->depth = spec->depth;
+    ws->mode = mode;
+    ws->layers = calloc((size_t)spec->depth, sizeof *ws->layers);
+    if (!ws->layers)
+        goto no_memory;
+    size_t floats = lay_out(ws, spec, NULL);
+    ws->block = aligned_alloc(64, floats * sizeof(float));
+    if (!ws->block)
+        goto no_memory;
+    lay_out(ws, spec, ws->block);
+    return ws;
+
+no_memory:
+    soma_workspace_free(ws);
+    soma_error_memory(err, "a workspace");
+    return NULL;
+}
+
+void
+soma_workspace_free(soma_workspace *ws)
+{
+    if (!ws)
+        return;
+    free(ws->block);
+    free(ws->layers);
+    free(ws);
+}
+
+static void
+normalise(const soma_model *model, int rows, const float *x, float *to)
+{
+    const soma_input *input = &model->spec.input;
+    int channels = input->normals;
+    int each = input->size / channels;
+    const float *mean = soma_model_mean(model), *std = soma_model_std(model);
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < channels; c++) {
+            float shift = mean[c], scale = 1 / std[c];
+            for (int i = 0; i < each; i++)
+                *to++ = (*x++ - shift) * scale;
+        }
+}
+
+static const float *
+enter(const soma_model *model, soma_workspace *ws, int rows, const float *x)
+{
+    ws->rows = rows;
+    if (model->spec.input.normals == 0)
+        return x;
+    normalise(model, rows, x, ws->x);
+    return ws->x;
+}
+
+static const float *
+forward_layer(const soma_model *model, layer_scratch *scratch, int i, int rows,
+              const float *in)
+{
+    const soma_layer *layer = &model->spec.layers[i];
+    soma_matrix_forward(layer->in, layer->out, soma_model_weights(model, i),
+                        soma_model_bias(model, i), rows, in, scratch->z);
+    layer->activation->forward(layer, rows, scratch->z, scratch->a);
+    return scratch->a;
+}
+
+const float *
+soma_pass_forward(const soma_model *model, soma_workspace *ws, int rows,
+                  const float *x)
+{
+    const float *a = enter(model, ws, rows, x);
+    for (int i = 0; i < model->spec.depth; i++)
+        a = forward_layer(model, &ws->layers[i], i, rows, a);
+    return a;
+}
+
+const float *
+soma_pass_scores(const soma_workspace *ws)
+{
+    return ws->layers[ws->depth - 1].a;
+}
+
+/* Inverted dropout (Srivastava et al. 2014): what is kept is scaled up, so
+ * that predicting needs no correction. */
+static const float *
+drop(layer_scratch *scratch, size_t values, const soma_pass_options *options)
+{
+    float scale = 1 / (1 - options->dropout);
+    for (size_t i = 0; i < values; i++) {
+        bool dropped = soma_rng_uniform(options->rng) < options->dropout;
+        scratch->mask[i] = dropped ? 0 : scale;
+        scratch->kept[i] = scratch->a[i] * scratch->mask[i];
+    }
+    return scratch->kept;
+}
+
+static size_t
+unit_values(const soma_spec *spec, int i, int rows)
+{
+    return (size_t)rows * (size_t)spec->layers[i].units;
+}
+
+/* What entered layer i in the last pass. */
+static const float *
+entered(const soma_workspace *ws, int i, const float *x, bool dropout)
+{
+    if (i == 0)
+        return x;
+    return dropout ? ws->layers[i - 1].kept : ws->layers[i - 1].a;
+}
+
+/* Loss of each row; ws->da receives dL/dscores of the mean loss. */
+static double
+loss_gradient(const soma_spec *spec, soma_workspace *ws, int rows,
+              const int *labels, float smoothing)
+{
+    int outputs = spec->outputs;
+    const float *scores = soma_pass_scores(ws);
+    double sum = 0;
+    for (int r = 0; r < rows; r++) {
+        size_t at = (size_t)r * (size_t)outputs;
+        sum += (double)spec->loss->gradient(outputs, scores + at, labels[r],
+                                            smoothing, ws->da + at);
+    }
+    float share = 1 / (float)rows;
+    for (size_t i = 0; i < (size_t)rows * (size_t)outputs; i++)
+        ws->da[i] *= share;
+    return sum;
+}
+
+static double
+square_sum(const float *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)values[i] * (double)values[i];
+    return sum;
+}
+
+/* ws->da holds dL/da of layer i; leaves that of layer i - 1 there. */
+static void
+backward_layer(const soma_model *model, soma_workspace *ws, int i, int rows,
+               const float *in, bool dropout, float *grad)
+{
+    const soma_layer *layer = &model->spec.layers[i];
+    layer_scratch *scratch = &ws->layers[i];
+    layer->activation->backward(layer, rows, scratch->z, scratch->a, ws->da,
+                                ws->dz);
+    scratch->gradient_square =
+        square_sum(ws->dz, (size_t)rows * (size_t)layer->out);
+    soma_matrix_backward_weights(layer->in, layer->out, rows, in, ws->dz,
+                                 grad + layer->weights, grad + layer->bias);
+    if (i == 0)
+        return;
+    soma_matrix_backward_input(layer->in, layer->out,
+                               soma_model_weights(model, i), rows, ws->dz,
+                               ws->da);
+    if (dropout) {
+        const float *mask = ws->layers[i - 1].mask;
+        for (size_t k = 0; k < (size_t)rows * (size_t)layer->in; k++)
+            ws->da[k] *= mask[k];
+    }
+}
+
+double
+soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
+                   const float *x, const int *labels,
+                   const soma_pass_options *options, float *grad)
+{
+    static const soma_pass_options plain = {0, 0, NULL};
+    const soma_spec *spec = &model->spec;
+    if (!options)
+        options = &plain;
+    bool dropout = options->dropout > 0;
+
+    const float *a = x = enter(model, ws, rows, x);
+    for (int i = 0; i < spec->depth; i++) {
+        a = forward_layer(model, &ws->layers[i], i, rows, a);
+        if (dropout && i + 1 < spec->depth)
+            a = drop(&ws->layers[i], unit_values(spec, i, rows), options);
+    }
+    double sum = loss_gradient(spec, ws, rows, labels, options->smoothing);
+    for (int i = spec->depth - 1; i >= 0; i--)
+        backward_layer(model, ws, i, rows, entered(ws, i, x, dropout), dropout,
+                       grad);
+    return sum;
+}
+
+static void
+count_stuck(const soma_layer *layer, int rows, const float *a,
+            soma_layer_health *health)
+{
+    size_t stuck = 0, always = 0, units = (size_t)layer->units;
+    for (size_t u = 0; u < units; u++) {
+        size_t times = 0;
+        for (size_t r = 0; r < (size_t)rows; r++)
+            times += layer->activation->is_stuck(a[r * units + u]);
+        stuck += times;
+        always += times == (size_t)rows;
+    }
+    health->stuck = (double)stuck / ((double)rows * (double)units);
+    health->always_stuck = (double)always / (double)units;
+}
+
+void
+soma_pass_health(const soma_model *model, const soma_workspace *ws,
+                 soma_layer_health *health)
+{
+    for (int i = 0; i < ws->depth; i++) {
+        const soma_layer *layer = &model->spec.layers[i];
+        health[i] = (soma_layer_health){0, 0, 0};
+        if (layer->activation->is_stuck)
+            count_stuck(layer, ws->rows, ws->layers[i].a, &health[i]);
+        health[i].gradient_norm = sqrt(ws->layers[i].gradient_square);
+    }
+}
