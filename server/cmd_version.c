@@ -1,0 +1,16 @@
+#include "core/matrix.h"
+#include "server/command.h"
+
+int
+soma_cmd_version(int argc, char **argv)
+{
+    static const soma_option options[] = {{.name = NULL}};
+    static const soma_command command = {
+        "version", "", "Prints the version of soma and of its BLAS.",
+        options,   0,  0};
+    int code = soma_command_start(&command, argc, argv, NULL, NULL);
+    if (code >= 0)
+        return code;
+    printf("soma %s\n%s\n", SOMA_VERSION, soma_matrix_library());
+    return SOMA_EXIT_OK;
+}
