@@ -4,9 +4,9 @@
 #ifndef SOMA_CORE_IO_CHECKPOINT_H
 #define SOMA_CORE_IO_CHECKPOINT_H
 
-#include "core/model.h"
 #include "core/io/file.h"
 #include "core/io/safetensors.h"
+#include "core/model.h"
 
 #include <jansson.h>
 
@@ -33,8 +33,8 @@ void soma_checkpoint_free(soma_checkpoint *checkpoint);
 
 /* Reads a model file. A safetensors file without `soma` metadata (a PyTorch
  * state_dict) needs `sidecar`: the JSON text of the same object, as
- * models/README.md says; NULL means: use PATH.json if there is such a file
- * beside it. In the sidecar `layers` entries may leave out "units".
+ * the head of state_dict.c says; NULL means: use PATH.json if there is such a
+ * file beside it. In the sidecar `layers` entries may leave out "units".
  * SOMA_E_NOT_FOUND, SOMA_E_FORMAT, SOMA_E_SHAPE, SOMA_E_LIMIT,
  * SOMA_E_NOT_FINITE... the text starts with the path. */
 soma_status soma_checkpoint_read(const char *path, const char *sidecar,

@@ -7,8 +7,8 @@
 #ifndef SOMA_CORE_IO_DATASET_H
 #define SOMA_CORE_IO_DATASET_H
 
-#include "core/model.h"
 #include "core/io/checkpoint.h"
+#include "core/model.h"
 
 #include <stdint.h>
 

@@ -1,0 +1,24 @@
+/* PyTorch state_dicts. Private to core/io. */
+#ifndef SOMA_CORE_IO_STATE_DICT_H
+#define SOMA_CORE_IO_STATE_DICT_H
+
+#include "core/io/safetensors.h"
+
+#include <jansson.h>
+
+/* The tensors of one dense layer; bias is NULL if the file has none. */
+typedef struct soma_dense {
+    const soma_tensor *weight, *bias;
+} soma_dense;
+
+/* Finds the layers in the file's natural order. *layers is malloc'ed.
+ * SOMA_E_UNSUPPORTED names a tensor that is neither. */
+soma_status soma_state_dict_layers(const soma_safetensors *st,
+                                   soma_dense **layers, int *count,
+                                   soma_error *err);
+
+/* Puts into each entry of sidecar.layers the "units" that it leaves out. */
+soma_status soma_state_dict_units(const soma_dense *layers, int count,
+                                  json_t *sidecar, soma_error *err);
+
+#endif
