@@ -1,0 +1,29 @@
+/* The log: one line an event, to stderr, as text or JSON.
+ *
+ * Thread-safe: a line is one write.
+ */
+#ifndef SOMA_ENGINE_LOG_H
+#define SOMA_ENGINE_LOG_H
+
+#include <stdbool.h>
+
+typedef enum soma_log_level {
+    SOMA_LOG_DEBUG,
+    SOMA_LOG_INFO,
+    SOMA_LOG_WARNING,
+    SOMA_LOG_ERROR
+} soma_log_level;
+
+void soma_log_setup(soma_log_level least, bool json);
+
+/* The levels' names: "debug", "info", "warning", "error"; -1: none of them. */
+int soma_log_level_find(const char *name);
+
+bool soma_log_wants(soma_log_level level);
+
+/* An event with fields: pairs of a name and a text, ended by NULL. Texts of
+ * digits are written as numbers. */
+void soma_log(soma_log_level level, const char *event, ...)
+    __attribute__((sentinel));
+
+#endif

@@ -1,0 +1,216 @@
+#include "server/engine/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Upper ends: request microseconds, and rows. */
+static const uint64_t request_ends[SOMA_METRICS_BUCKETS] = {
+    50,    100,   250,    500,    1000,   2500,    5000,    10000,
+    25000, 50000, 100000, 250000, 500000, 1000000, 5000000, 30000000};
+static const uint64_t row_ends[SOMA_METRICS_BUCKETS] = {
+    1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256};
+
+/* Statuses that soma answers with; anything else counts under the last. */
+static const int statuses[SOMA_METRICS_STATUSES] = {
+    200, 400, 401, 403, 404, 405, 408, 409, 411,
+    413, 414, 415, 429, 431, 500, 503, 507};
+
+static void
+observe(soma_histogram *histogram, const uint64_t *ends, uint64_t value)
+{
+    int i = 0;
+    while (i < SOMA_METRICS_BUCKETS && value > ends[i])
+        i++;
+    atomic_fetch_add_explicit(&histogram->buckets[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
+}
+
+static int
+status_index(int status)
+{
+    int i = 0;
+    while (i < SOMA_METRICS_STATUSES - 1 && statuses[i] != status)
+        i++;
+    return i;
+}
+
+void
+soma_metrics_request(soma_metrics *metrics, int route, int status,
+                     uint64_t microseconds)
+{
+    observe(&metrics->requests[route][status_index(status)], request_ends,
+            microseconds);
+}
+
+void
+soma_metrics_batch(soma_metrics *metrics, int rows)
+{
+    observe(&metrics->batch_rows, row_ends, (uint64_t)rows);
+}
+
+/* A histogram summed over the workers, in plain numbers. */
+typedef struct sum {
+    uint64_t buckets[SOMA_METRICS_BUCKETS + 1], total, sum;
+} sum;
+
+static void
+add(sum *to, const soma_histogram *histogram)
+{
+    for (int i = 0; i <= SOMA_METRICS_BUCKETS; i++) {
+        uint64_t count =
+            atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
+        to->buckets[i] += count;
+        to->total += count;
+    }
+    to->sum += atomic_load_explicit(&histogram->sum, memory_order_relaxed);
+}
+
+/* `unit`: how many of what was observed make one of what is shown. labels is
+ * "" or ends in a comma. */
+static void
+print_histogram(FILE *to, const char *name, const char *labels, const sum *s,
+                const uint64_t *ends, double unit)
+{
+    uint64_t count = 0;
+    for (int i = 0; i < SOMA_METRICS_BUCKETS; i++) {
+        count += s->buckets[i];
+        fprintf(to, "%s_bucket{%sle=\"%g\"} %llu\n", name, labels,
+                (double)ends[i] / unit, (unsigned long long)count);
+    }
+    fprintf(to, "%s_bucket{%sle=\"+Inf\"} %llu\n", name, labels,
+            (unsigned long long)s->total);
+    char braces[128] = "";
+    int length = (int)strlen(labels);
+    if (length)
+        snprintf(braces, sizeof braces, "{%.*s}", length - 1, labels);
+    fprintf(to, "%s_sum%s %.9g\n%s_count%s %llu\n", name, braces,
+            (double)s->sum / unit, name, braces, (unsigned long long)s->total);
+}
+
+static void
+print_requests(FILE *to, soma_metrics *const *metrics, int workers,
+               const char *(*route_label)(int route))
+{
+    fputs("# HELP soma_request_seconds Time from a request's head to its "
+          "answer.\n# TYPE soma_request_seconds histogram\n",
+          to);
+    const char *route;
+    for (int r = 0; (route = route_label(r)); r++)
+        for (int s = 0; s < SOMA_METRICS_STATUSES; s++) {
+            sum total = {.total = 0};
+            for (int w = 0; w < workers; w++)
+                add(&total, &metrics[w]->requests[r][s]);
+            if (!total.total)
+                continue;
+            char labels[96];
+            snprintf(labels, sizeof labels, "route=\"%s\",status=\"%d\",",
+                     route, statuses[s]);
+            print_histogram(to, "soma_request_seconds", labels, &total,
+                            request_ends, 1e6);
+        }
+}
+
+static void
+print_batches(FILE *to, soma_metrics *const *metrics, int workers)
+{
+    sum total = {.total = 0};
+    for (int w = 0; w < workers; w++)
+        add(&total, &metrics[w]->batch_rows);
+    fputs("# HELP soma_batch_rows Rows of one forward pass.\n"
+          "# TYPE soma_batch_rows histogram\n",
+          to);
+    print_histogram(to, "soma_batch_rows", "", &total, row_ends, 1);
+}
+
+/* One family for each row: a gauge or counter of every model. */
+static double
+version_of(const soma_snapshot *s)
+{
+    return (double)s->version;
+}
+
+static double
+examples_of(const soma_snapshot *s)
+{
+    return (double)s->progressive.examples;
+}
+
+static double
+accuracy_of(const soma_snapshot *s)
+{
+    return s->progressive.accuracy;
+}
+
+static double
+loss_of(const soma_snapshot *s)
+{
+    return s->progressive.loss;
+}
+
+static const struct {
+    const char *name, *type, *help;
+    double (*value)(const soma_snapshot *snapshot);
+} families[] = {
+    {"soma_model_version", "gauge", "Sequence number of the last record.",
+     version_of},
+    {"soma_examples_total", "counter", "Examples learned.", examples_of},
+    {"soma_progressive_accuracy_ratio", "gauge",
+     "Share of the latest examples predicted right before they were learned.",
+     accuracy_of},
+    {"soma_progressive_loss", "gauge",
+     "Mean loss of the latest examples before they were learned.", loss_of},
+};
+
+static void
+print_models(FILE *to, const soma_registry *registry)
+{
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
+        fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", families[f].name,
+                families[f].help, families[f].name, families[f].type);
+        for (int i = 0; i < registry->count; i++) {
+            soma_served *served = registry->models[i];
+            const soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
+            fprintf(to, "%s{model=\"%s\"} %.9g\n", families[f].name,
+                    served->name, families[f].value(snapshot));
+        }
+    }
+}
+
+static void
+print_process(FILE *to)
+{
+    long pages = 0, resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm) {
+        if (fscanf(statm, "%ld %ld", &pages, &resident) != 2)
+            resident = 0;
+        fclose(statm);
+    }
+    fprintf(to,
+            "# HELP process_resident_memory_bytes Resident memory.\n"
+            "# TYPE process_resident_memory_bytes gauge\n"
+            "process_resident_memory_bytes %ld\n",
+            resident * sysconf(_SC_PAGESIZE));
+}
+
+char *
+soma_metrics_text(soma_metrics *const *metrics, int workers,
+                  const soma_registry *registry,
+                  const char *(*route_label)(int route), size_t *size)
+{
+    char *text = NULL;
+    FILE *to = open_memstream(&text, size);
+    if (!to)
+        return NULL;
+    print_requests(to, metrics, workers, route_label);
+    print_batches(to, metrics, workers);
+    print_models(to, registry);
+    print_process(to);
+    if (fclose(to)) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}

@@ -1,0 +1,39 @@
+/* Counters and histograms, and the Prometheus text that shows them.
+ *
+ * Each worker counts in a soma_metrics of its own, without locks; a scrape
+ * adds them up.
+ */
+#ifndef SOMA_ENGINE_METRICS_H
+#define SOMA_ENGINE_METRICS_H
+
+#include "server/engine/registry.h"
+
+enum {
+    SOMA_METRICS_ROUTES = 32,
+    SOMA_METRICS_STATUSES = 24,
+    SOMA_METRICS_BUCKETS = 16,
+};
+
+typedef struct soma_histogram {
+    _Atomic uint64_t buckets[SOMA_METRICS_BUCKETS + 1]; /* last: the rest */
+    _Atomic uint64_t sum; /* in the unit that was observed */
+} soma_histogram;
+
+typedef struct soma_metrics {
+    /* Microseconds from the first byte of a request's head that was read to
+     * its answer; by route and status, both as indices. */
+    soma_histogram requests[SOMA_METRICS_ROUTES][SOMA_METRICS_STATUSES];
+    soma_histogram batch_rows; /* rows of one forward pass */
+} soma_metrics;
+
+void soma_metrics_request(soma_metrics *metrics, int route, int status,
+                          uint64_t microseconds);
+void soma_metrics_batch(soma_metrics *metrics, int rows);
+
+/* The text of all workers' metrics and of the models' state, malloc'ed. Within
+ * a turn. route_label gives the label of a route, NULL past the last. */
+char *soma_metrics_text(soma_metrics *const *metrics, int workers,
+                        const soma_registry *registry,
+                        const char *(*route_label)(int route), size_t *size);
+
+#endif

@@ -1,0 +1,119 @@
+#include "server/engine/snapshot.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Digests are rare; one lock keeps them from being written by two. */
+static pthread_mutex_t digest_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static soma_snapshot *
+snapshot_create(const soma_model *model, soma_error *err)
+{
+    soma_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    if (!snapshot) {
+        soma_error_memory(err, "a snapshot");
+        return NULL;
+    }
+    snapshot->model = soma_model_clone(model, err);
+    if (!snapshot->model) {
+        free(snapshot);
+        return NULL;
+    }
+    return snapshot;
+}
+
+static void
+snapshot_free(soma_snapshot *snapshot)
+{
+    if (!snapshot)
+        return;
+    soma_model_free(snapshot->model);
+    free(snapshot);
+}
+
+soma_status
+soma_shelf_create(soma_shelf *shelf, soma_readers *readers,
+                  const soma_model *model, soma_error *err)
+{
+    soma_snapshot *first = snapshot_create(model, err);
+    shelf->readers = readers;
+    shelf->retired = NULL;
+    atomic_init(&shelf->current, first);
+    return first ? SOMA_OK : SOMA_E_MEMORY;
+}
+
+void
+soma_shelf_free(soma_shelf *shelf)
+{
+    snapshot_free(atomic_exchange(&shelf->current, NULL));
+    while (shelf->retired) {
+        soma_snapshot *next = shelf->retired->next;
+        snapshot_free(shelf->retired);
+        shelf->retired = next;
+    }
+}
+
+soma_snapshot *
+soma_shelf_current(soma_shelf *shelf)
+{
+    return atomic_load(&shelf->current);
+}
+
+/* The oldest retired snapshot if nobody sees it, else NULL. There are rarely
+ * more than two: the list grows only while a turn lasts. */
+static soma_snapshot *
+take_unseen(soma_shelf *shelf)
+{
+    soma_snapshot **oldest = &shelf->retired;
+    if (!*oldest)
+        return NULL;
+    while ((*oldest)->next)
+        oldest = &(*oldest)->next;
+    if (!soma_readers_passed(shelf->readers, (*oldest)->retired))
+        return NULL;
+    soma_snapshot *taken = *oldest;
+    *oldest = NULL;
+    return taken;
+}
+
+soma_status
+soma_shelf_publish(soma_shelf *shelf, const soma_model *model, uint64_t version,
+                   const soma_progressive *progressive, soma_error *err)
+{
+    soma_snapshot *snapshot = take_unseen(shelf);
+    if (snapshot) {
+        soma_model_copy(snapshot->model, model);
+        atomic_store(&snapshot->digest_known, false);
+    } else {
+        snapshot = snapshot_create(model, err);
+        if (!snapshot)
+            return SOMA_E_MEMORY;
+    }
+    snapshot->version = version;
+    snapshot->progressive = *progressive;
+    snapshot->next = NULL;
+    soma_snapshot *old = atomic_exchange(&shelf->current, snapshot);
+    old->retired = soma_readers_retire(shelf->readers);
+    old->next = shelf->retired;
+    shelf->retired = old;
+    return SOMA_OK;
+}
+
+soma_status
+soma_snapshot_digest(soma_snapshot *snapshot, char hex[SOMA_DIGEST_HEX + 1],
+                     soma_error *err)
+{
+    soma_status status = SOMA_OK;
+    if (!atomic_load(&snapshot->digest_known)) {
+        pthread_mutex_lock(&digest_lock);
+        if (!atomic_load(&snapshot->digest_known)) {
+            status = soma_model_digest(snapshot->model, snapshot->digest, err);
+            atomic_store(&snapshot->digest_known, !status);
+        }
+        pthread_mutex_unlock(&digest_lock);
+    }
+    if (!status)
+        memcpy(hex, snapshot->digest, SOMA_DIGEST_HEX + 1);
+    return status;
+}
