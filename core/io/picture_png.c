@@ -65,6 +65,22 @@ lay_over_black(const uint8_t *from, uint8_t *to, size_t pixels, int colours)
             *to++ = (uint8_t)((from[c] * from[colours] + 127) / 255);
 }
 
+/* libpng would call a large picture damaged. What is no header is left to it:
+ *
+ *     8 bytes magic, u32 13, "IHDR", u32 width, u32 height, big endian... */
+static soma_status
+check_header(const uint8_t *data, const uint8_t *end, soma_error *err)
+{
+    if (end - data < 24 || memcmp(data + 12, "IHDR", 4))
+        return SOMA_OK;
+    png_uint_32 width = png_get_uint_32(data + 16);
+    png_uint_32 height = png_get_uint_32(data + 20);
+    if (!width || !height || width > PNG_UINT_31_MAX ||
+        height > PNG_UINT_31_MAX)
+        return SOMA_OK;
+    return soma_picture_check(width, height, err);
+}
+
 /* Everything that may end in on_error. Fields of the job, not locals, hold
  * what must be freed, since locals are lost by longjmp. */
 static void
@@ -72,9 +88,13 @@ decode(png_job *job)
 {
     png_structp png = job->png;
     png_set_read_fn(png, job, on_read);
-    png_set_user_limits(png, SOMA_PICTURE_MAX_SIDE, SOMA_PICTURE_MAX_SIDE);
     png_set_chunk_malloc_max(png, 8 << 20);
+    /* Of the optional chunks only tRNS is needed. The others would be unpacked
+     * into memory, up to a thousand of them. */
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_QUIET_USE);
+    if ((job->status = check_header(job->at, job->end, job->err)))
+        return;
     png_read_info(png, job->info);
     set_transforms(png, job->info);
     int passes = png_set_interlace_handling(png);
@@ -86,8 +106,8 @@ decode(png_job *job)
     size_t width = png_get_image_width(png, job->info);
     size_t height = png_get_image_height(png, job->info);
     size_t stride = png_get_rowbytes(png, job->info);
-    job->status = soma_picture_allocate(job->picture, (long)width, (long)height,
-                                        colours, job->err);
+    job->status =
+        soma_picture_allocate(job->picture, width, height, colours, job->err);
     if (job->status)
         return;
     uint8_t *image = job->picture->pixels;
