@@ -32,6 +32,31 @@ soma_path_is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+const soma_classes *
+soma_dataset_known(const soma_dataset_options *options)
+{
+    return options->classes && options->classes->count ? options->classes
+                                                       : NULL;
+}
+
+const char *
+soma_classes_list(const soma_classes *classes, char *text, size_t size)
+{
+    static const char more[] = ", ...";
+    size_t used = 0;
+    *text = '\0';
+    for (int i = 0; i < classes->count; i++) {
+        const char *name = classes->names[i];
+        const char *comma = i ? ", " : "";
+        if (used + strlen(comma) + strlen(name) + sizeof more > size) {
+            snprintf(text + used, size - used, "%s", i ? more : more + 2);
+            break;
+        }
+        used += (size_t)snprintf(text + used, size - used, "%s%s", comma, name);
+    }
+    return text;
+}
+
 soma_status
 soma_dataset_shape(soma_dataset *dataset, int rank, const int *shape,
                    const char *path, soma_error *err)
@@ -75,8 +100,10 @@ soma_status
 soma_dataset_open(const char *path, const soma_dataset_options *options,
                   soma_dataset *dataset, soma_error *err)
 {
+    static const soma_dataset_options defaults = {.split = SOMA_SPLIT_TRAIN};
     *dataset = (soma_dataset){0};
-    soma_status status = open_format(path, options, dataset, err);
+    soma_status status =
+        open_format(path, options ? options : &defaults, dataset, err);
     if (!status && dataset->count == 0)
         status = soma_error_set(err, SOMA_E_FORMAT, "%s: no examples", path);
     if (status) {
@@ -159,31 +186,35 @@ value_at(const soma_dataset *dataset, size_t i)
                            : (double)dataset->bytes[i];
 }
 
+/* Values are taken relative to the first of their channel: a constant channel
+ * then has a deviation of exactly 0, however its sum would round. */
+static void
+channel_statistics(const soma_dataset *dataset, size_t from, size_t each,
+                   float *mean, float *std)
+{
+    size_t size = (size_t)dataset->size, rows = (size_t)dataset->count;
+    double shift = value_at(dataset, from), count = (double)(rows * each);
+    double sum = 0, squares = 0;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t k = 0; k < each; k++)
+            sum += value_at(dataset, row * size + from + k) - shift;
+    shift += sum / count;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t k = 0; k < each; k++) {
+            double value = value_at(dataset, row * size + from + k) - shift;
+            squares += value * value;
+        }
+    *mean = (float)shift;
+    *std = (float)sqrt(squares / count);
+    if (!(*std > 0))
+        *std = 1;
+}
+
 void
 soma_dataset_statistics(const soma_dataset *dataset, int normals, float *mean,
                         float *std)
 {
     size_t each = (size_t)dataset->size / (size_t)normals;
-    double count = (double)dataset->count * (double)each;
-    for (int c = 0; c < normals; c++) {
-        double sum = 0, squares = 0;
-        for (int pass = 0; pass < 2; pass++) {
-            double shift = pass ? sum / count : 0;
-            for (int i = 0; i < dataset->count; i++) {
-                size_t at =
-                    (size_t)i * (size_t)dataset->size + (size_t)c * each;
-                for (size_t k = 0; k < each; k++) {
-                    double value = value_at(dataset, at + k) - shift;
-                    if (pass)
-                        squares += value * value;
-                    else
-                        sum += value;
-                }
-            }
-        }
-        mean[c] = (float)(sum / count);
-        std[c] = (float)sqrt(squares / count);
-        if (!(std[c] > 0))
-            std[c] = 1;
-    }
+    for (int c = 0; c < normals; c++)
+        channel_statistics(dataset, (size_t)c * each, each, &mean[c], &std[c]);
 }

@@ -40,11 +40,13 @@ typedef struct soma_dataset_options {
 /* Opens a file or folder, finding out its format:
  *   folder with {train,t10k}-{images,labels}-idx?-ubyte[.gz]   IDX, by split
  *   *-images-idx?-ubyte[.gz] with its labels file beside it    IDX
- *   folder with data_batch_1.bin / test_batch.bin              CIFAR-10, split
+ *   folder with data_batch_?.bin / test_batch.bin, or with a
+ *   folder cifar10 or cifar-10-batches-bin of these            CIFAR-10, split
  *   *.bin with 3073-byte records                               CIFAR-10
  *   *.csv                                                      CSV
  *   folder of folders, or with train/ and test/ of those       pictures
- * All is read into memory. Errors name the file and the place in it. */
+ * All is read into memory. `options` may be NULL: train, no names, no shape.
+ * Errors name the file and the place in it. */
 soma_status soma_dataset_open(const char *path,
                               const soma_dataset_options *options,
                               soma_dataset *dataset, soma_error *err);

@@ -25,17 +25,23 @@ files_of(soma_split split)
     return split == SOMA_SPLIT_TRAIN ? train_files : test_files;
 }
 
-/* The folder with the .bin files: `path` itself or what unpacking an archive
- * there made. */
+/* The folder with .bin files of this split: `path` itself or what unpacking an
+ * archive there made. */
 static bool
 find_folder(const char *path, soma_split split, char folder[PATH_MAX])
 {
-    static const char *const names[] = {".", "cifar10", "cifar-10-batches-bin"};
+    static const char *const names[] = {"", "cifar10", "cifar-10-batches-bin"};
+    const char *const *files = files_of(split);
     char file[PATH_MAX];
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (soma_path_join(path, names[i], folder) &&
-            soma_path_join(folder, files_of(split)[0], file))
-            return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!*names[i])
+            snprintf(folder, PATH_MAX, "%s", path);
+        else if (!soma_path_join(path, names[i], folder))
+            continue;
+        for (int f = 0; f < FILES && files[f]; f++)
+            if (soma_path_join(folder, files[f], file))
+                return true;
+    }
     return false;
 }
 
@@ -43,10 +49,50 @@ bool
 soma_cifar10_probe(const char *path, soma_split split)
 {
     char folder[PATH_MAX];
+    (void)split;
     if (soma_path_is_folder(path))
-        return find_folder(path, split, folder);
+        return find_folder(path, SOMA_SPLIT_TRAIN, folder) ||
+               find_folder(path, SOMA_SPLIT_TEST, folder);
     size_t length = strlen(path);
     return length > 4 && !strcmp(path + length - 4, ".bin");
+}
+
+static soma_status
+make_room(soma_dataset *dataset, size_t count, soma_error *err)
+{
+    uint8_t *bytes = realloc(dataset->bytes, count * PIXELS);
+    if (bytes)
+        dataset->bytes = bytes;
+    int *labels = realloc(dataset->labels, count * sizeof *labels);
+    if (labels)
+        dataset->labels = labels;
+    return bytes && labels ? SOMA_OK : soma_error_memory(err, "CIFAR-10");
+}
+
+static soma_status
+take_records(const char *path, const soma_bytes *file, soma_dataset *dataset,
+             soma_error *err)
+{
+    size_t records = file->size / RECORD, count = (size_t)dataset->count;
+    if (file->size % RECORD || records == 0 || count + records > INT_MAX)
+        return soma_error_set(err, SOMA_E_FORMAT,
+                              "%s: %zu bytes are not CIFAR-10 records of %d",
+                              path, file->size, RECORD);
+    soma_status status = make_room(dataset, count + records, err);
+    if (status)
+        return status;
+    for (size_t i = 0; i < records; i++) {
+        const unsigned char *record = file->data + i * RECORD;
+        if (record[0] >= LABELS)
+            return soma_error_set(err, SOMA_E_FORMAT,
+                                  "%s: record %zu has label %d, expected 0 "
+                                  "to 9",
+                                  path, i, record[0]);
+        dataset->labels[count + i] = record[0];
+        memcpy(dataset->bytes + (count + i) * PIXELS, record + 1, PIXELS);
+    }
+    dataset->count += (int)records;
+    return SOMA_OK;
 }
 
 static soma_status
@@ -55,33 +101,8 @@ append(const char *path, soma_dataset *dataset, soma_error *err)
     soma_bytes file;
     soma_status status =
         soma_file_read(path, SOMA_DATASET_MAX_FILE, 0, &file, err);
-    if (status)
-        return status;
-    size_t records = file.size / RECORD, count = (size_t)dataset->count;
-    if (file.size % RECORD || records == 0 || count + records > INT_MAX) {
-        status = soma_error_set(err, SOMA_E_FORMAT,
-                                "%s: %zu bytes are not CIFAR-10 records of %d",
-                                path, file.size, RECORD);
-        soma_bytes_free(&file);
-        return status;
-    }
-    uint8_t *bytes = realloc(dataset->bytes, (count + records) * PIXELS);
-    dataset->bytes = bytes ? bytes : dataset->bytes;
-    int *labels = realloc(dataset->labels, (count + records) * sizeof *labels);
-    dataset->labels = labels ? labels : dataset->labels;
-    if (!bytes || !labels)
-        status = soma_error_memory(err, path);
-    for (size_t i = 0; i < records && !status; i++) {
-        const unsigned char *record = file.data + i * RECORD;
-        if (record[0] >= LABELS)
-            status = soma_error_set(err, SOMA_E_FORMAT,
-                                    "%s: record %zu has label %d, expected 0 "
-                                    "to 9",
-                                    path, i, record[0]);
-        labels[count + i] = record[0];
-        memcpy(bytes + (count + i) * PIXELS, record + 1, PIXELS);
-    }
-    dataset->count += (int)records;
+    if (!status)
+        status = take_records(path, &file, dataset, err);
     soma_bytes_free(&file);
     return status;
 }
@@ -142,7 +163,10 @@ soma_cifar10_open(const char *path, const soma_dataset_options *options,
     if (status)
         return status;
     if (soma_path_is_folder(path)) {
-        find_folder(path, options->split, folder);
+        if (!find_folder(path, options->split, folder))
+            return soma_error_set(err, SOMA_E_NOT_FOUND,
+                                  "%s: no %s, only the other split's", path,
+                                  files_of(options->split)[0]);
         return open_folder(folder, options->split, dataset, err);
     }
     snprintf(folder, sizeof folder, "%s", path);

@@ -4,7 +4,8 @@
  *
  * Classes are numbered in the order of their names (or as the model numbers
  * them), pictures taken in the order of theirs, so that the same folder gives
- * the same dataset everywhere. Hidden files are passed over.
+ * the same dataset everywhere. Hidden files are passed over, and so are files
+ * beside the folders of classes; within one, all must be pictures.
  */
 #include "core/io/dataset_formats.h"
 
@@ -51,6 +52,13 @@ free_listing(name_list *listing)
     free(listing->entries);
 }
 
+static soma_status
+too_long(const char *path, soma_error *err)
+{
+    return soma_error_set(err, SOMA_E_ARGUMENT, "%s: the path is too long",
+                          path);
+}
+
 static bool
 holds_folders(const char *path)
 {
@@ -67,15 +75,25 @@ holds_folders(const char *path)
     return found;
 }
 
-/* The folder of classes for this split. */
-static void
-split_folder(const char *path, soma_split split, char found[PATH_MAX])
+/* The folder of classes for this split. Folders train and test that hold no
+ * folders are two classes. */
+static soma_status
+split_folder(const char *path, soma_split split, char found[PATH_MAX],
+             soma_error *err)
 {
-    if (soma_path_join(path, split == SOMA_SPLIT_TRAIN ? "train" : "test",
-                       found) &&
-        holds_folders(found))
-        return;
-    snprintf(found, PATH_MAX, "%s", path);
+    static const char *const names[] = {
+        [SOMA_SPLIT_TRAIN] = "train", [SOMA_SPLIT_TEST] = "test"};
+    const char *other =
+        names[split == SOMA_SPLIT_TRAIN ? SOMA_SPLIT_TEST : SOMA_SPLIT_TRAIN];
+    if (soma_path_join(path, names[split], found) && holds_folders(found))
+        return SOMA_OK;
+    if (soma_path_join(path, other, found) && holds_folders(found))
+        return soma_error_set(err, SOMA_E_NOT_FOUND,
+                              "%s: has a folder %s of classes, but no folder "
+                              "%s",
+                              path, other, names[split]);
+    int length = snprintf(found, PATH_MAX, "%s", path);
+    return length < PATH_MAX ? SOMA_OK : too_long(path, err);
 }
 
 bool
@@ -93,9 +111,16 @@ decide_shape(const soma_picture *picture, const char *path,
 {
     int grey[] = {picture->height, picture->width};
     int colour[] = {3, picture->height, picture->width};
-    if (options->rank)
-        return soma_dataset_shape(dataset, options->rank, options->shape, path,
-                                  err);
+    int rank = options->rank;
+    if (rank && rank != 2 &&
+        (rank != 3 || (options->shape[0] != 1 && options->shape[0] != 3)))
+        return soma_error_set(err, SOMA_E_SHAPE,
+                              "pictures need an input of [height, width] or "
+                              "[1 or 3, height, width], not one of %d "
+                              "dimension%s",
+                              rank, rank == 1 ? "" : "s");
+    if (rank)
+        return soma_dataset_shape(dataset, rank, options->shape, path, err);
     return picture->channels == 1
                ? soma_dataset_shape(dataset, 2, grey, path, err)
                : soma_dataset_shape(dataset, 3, colour, path, err);
@@ -107,11 +132,16 @@ make_room(soma_dataset *dataset, int *room, soma_error *err)
     if (dataset->count < *room)
         return SOMA_OK;
     int wanted = *room ? *room * 2 : 256;
+    if (*room > INT_MAX / 2)
+        return soma_error_set(err, SOMA_E_LIMIT, "more than %d pictures",
+                              *room);
     size_t size = (size_t)dataset->size;
     uint8_t *bytes = realloc(dataset->bytes, (size_t)wanted * size);
-    dataset->bytes = bytes ? bytes : dataset->bytes;
+    if (bytes)
+        dataset->bytes = bytes;
     int *labels = realloc(dataset->labels, (size_t)wanted * sizeof *labels);
-    dataset->labels = labels ? labels : dataset->labels;
+    if (labels)
+        dataset->labels = labels;
     if (!bytes || !labels)
         return soma_error_memory(err, "pictures");
     *room = wanted;
@@ -130,18 +160,12 @@ keep(const soma_picture *picture, int label, int *room, soma_dataset *dataset,
     float *planes = malloc(size * sizeof *planes);
     if (!planes)
         return soma_error_memory(err, "a picture");
-    status =
-        rank < 2
-            ? soma_error_set(err, SOMA_E_SHAPE,
-                             "pictures need an input of rows and "
-                             "columns, the model takes %d values",
-                             dataset->size)
-            : soma_picture_planes(picture, rank == 2 ? 1 : dataset->shape[0],
-                                  dataset->shape[rank - 2],
-                                  dataset->shape[rank - 1], planes, err);
+    status = soma_picture_planes(picture, rank == 2 ? 1 : dataset->shape[0],
+                                 dataset->shape[rank - 2],
+                                 dataset->shape[rank - 1], planes, err);
     uint8_t *to = dataset->bytes + (size_t)dataset->count * size;
     for (size_t i = 0; i < size && !status; i++)
-        to[i] = (uint8_t)(planes[i] + 0.5f);
+        to[i] = (uint8_t)planes[i];
     free(planes);
     dataset->labels[dataset->count] = label;
     dataset->count += !status;
@@ -155,6 +179,9 @@ add_picture(const char *path, int label, int *room,
 {
     soma_bytes file;
     soma_picture picture;
+    if (soma_path_is_folder(path))
+        return soma_error_set(err, SOMA_E_FORMAT,
+                              "%s: a folder, expected pictures here", path);
     soma_status status = soma_file_read(path, MAX_PICTURE_FILE, 0, &file, err);
     if (status)
         return status;
@@ -179,8 +206,11 @@ add_class(const char *folder, int label, int *room,
     soma_status status = list(folder, &files, err);
     for (int i = 0; i < files.count && !status; i++) {
         char path[PATH_MAX];
-        if (soma_path_join(folder, files.entries[i]->d_name, path))
-            status = add_picture(path, label, room, options, dataset, err);
+        int length = snprintf(path, sizeof path, "%s/%s", folder,
+                              files.entries[i]->d_name);
+        status = length < PATH_MAX
+                     ? add_picture(path, label, room, options, dataset, err)
+                     : too_long(folder, err);
     }
     free_listing(&files);
     return status;
@@ -195,17 +225,32 @@ name_classes(const name_list *folders, const char *root,
     if (known)
         return soma_classes_copy(classes, known, err);
     classes->names = calloc((size_t)folders->count + 1, sizeof(char *));
-    for (int i = 0; classes->names && i < folders->count; i++) {
+    if (!classes->names)
+        return soma_error_memory(err, "names of classes");
+    for (int i = 0; i < folders->count; i++) {
         const char *name = folders->entries[i]->d_name;
         if (!soma_path_join(root, name, path) || !soma_path_is_folder(path))
             continue;
         classes->names[classes->count] = strdup(name);
         if (!classes->names[classes->count])
-            break;
+            return soma_error_memory(err, "names of classes");
         classes->count++;
     }
-    return classes->count ? SOMA_OK
-                          : soma_error_memory(err, "names of classes");
+    return SOMA_OK;
+}
+
+static soma_status
+add_folder(const char *folder, const char *name, int *room,
+           const soma_dataset_options *options, soma_dataset *dataset,
+           soma_error *err)
+{
+    char known[200];
+    int label = soma_classes_find(&dataset->classes, name);
+    if (label >= 0)
+        return add_class(folder, label, room, options, dataset, err);
+    return soma_error_set(
+        err, SOMA_E_NOT_FOUND, "%s: no class \"%.60s\", there are %s", folder,
+        name, soma_classes_list(&dataset->classes, known, sizeof known));
 }
 
 soma_status
@@ -215,22 +260,17 @@ soma_folder_open(const char *path, const soma_dataset_options *options,
     char root[PATH_MAX], folder[PATH_MAX];
     name_list names;
     int room = 0;
-    split_folder(path, options->split, root);
-    soma_status status = list(root, &names, err);
+    soma_status status = split_folder(path, options->split, root, err);
+    if (status)
+        return status;
+    status = list(root, &names, err);
     if (!status)
-        status = name_classes(&names, root, options->classes, &dataset->classes,
-                              err);
+        status = name_classes(&names, root, soma_dataset_known(options),
+                              &dataset->classes, err);
     for (int i = 0; i < names.count && !status; i++) {
         const char *name = names.entries[i]->d_name;
-        if (!soma_path_join(root, name, folder) || !soma_path_is_folder(folder))
-            continue;
-        int label = soma_classes_find(&dataset->classes, name);
-        status = label < 0
-                     ? soma_error_set(err, SOMA_E_NOT_FOUND,
-                                      "%s: the model has no class "
-                                      "\"%.100s\"",
-                                      folder, name)
-                     : add_class(folder, label, &room, options, dataset, err);
+        if (soma_path_join(root, name, folder) && soma_path_is_folder(folder))
+            status = add_folder(folder, name, &room, options, dataset, err);
     }
     dataset->label_count = dataset->classes.count;
     free_listing(&names);

@@ -35,6 +35,13 @@ soma_status soma_folder_open(const char *path,
 bool soma_path_join(const char *folder, const char *name, char found[PATH_MAX]);
 bool soma_path_is_folder(const char *path);
 
+/* The classes that names are to be numbered by, NULL if there are none. */
+const soma_classes *soma_dataset_known(const soma_dataset_options *options);
+
+/* The names, as many as fit in `text`, for a message; returns `text`. */
+const char *soma_classes_list(const soma_classes *classes, char *text,
+                              size_t size);
+
 /* Sets rank, shape and size. SOMA_E_LIMIT for an input that is too large. */
 soma_status soma_dataset_shape(soma_dataset *dataset, int rank,
                                const int *shape, const char *path,

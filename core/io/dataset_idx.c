@@ -12,8 +12,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum { MAX_RANK = 4 };
+enum { MAX_RANK = 1 + SOMA_MAX_RANK };
 
 typedef struct idx_file {
     soma_bytes bytes;
@@ -80,7 +81,8 @@ parse(const char *path, idx_file *file, soma_error *err)
     size_t size = file->bytes.size;
     if (size < 4 || d[0] || d[1] || !size_of(d[2]))
         return soma_error_set(err, SOMA_E_FORMAT,
-                              "%s: does not start with an IDX magic number",
+                              "%s: does not start with an IDX magic number "
+                              "(0, 0, type 8 to 14, dimensions)",
                               path);
     file->type = d[2];
     file->rank = d[3];
@@ -121,19 +123,31 @@ read_idx(const char *path, idx_file *file, soma_error *err)
     return status ? status : parse(path, file, err);
 }
 
-/* The labels file of an images file: the same path with the last "images-idx"
- * made "labels-idx1". */
+/* The first of STEM-idx1-ubyte[.gz] to STEM-idx5-ubyte[.gz] that exists. */
 static bool
-labels_path(const char *images, char labels[PATH_MAX])
+find_file(const char *stem, char found[PATH_MAX])
 {
-    const char *last = NULL;
-    for (const char *at = images; (at = strstr(at, "images-idx")); at++)
-        last = at;
-    if (!last || !last[strlen("images-idx")])
-        return false;
-    const char *tail = last + strlen("images-idx") + 1;
-    int length = snprintf(labels, PATH_MAX, "%.*slabels-idx1%s",
-                          (int)(last - images), images, tail);
+    struct stat st;
+    for (int digit = 1; digit <= MAX_RANK; digit++)
+        for (int gz = 0; gz < 2; gz++) {
+            int length = snprintf(found, PATH_MAX, "%s-idx%d-ubyte%s", stem,
+                                  digit, gz ? ".gz" : "");
+            if (length > 0 && length < PATH_MAX && !stat(found, &st))
+                return true;
+        }
+    return false;
+}
+
+/* The stem of the labels file of an images file: X-labels for X-images-idx3
+ * and what follows. */
+static bool
+labels_stem(const char *images, char stem[PATH_MAX])
+{
+    const char *slash = strrchr(images, '/');
+    const char *at = strstr(slash ? slash : images, "images-idx");
+    int length =
+        at ? snprintf(stem, PATH_MAX, "%.*slabels", (int)(at - images), images)
+           : 0;
     return length > 0 && length < PATH_MAX;
 }
 
@@ -141,24 +155,26 @@ labels_path(const char *images, char labels[PATH_MAX])
 static bool
 images_path(const char *path, soma_split split, char images[PATH_MAX])
 {
-    static const char *const names[][2] = {
-        [SOMA_SPLIT_TRAIN] = {"train-images-idx3-ubyte.gz",
-                              "train-images-idx3-ubyte"},
-        [SOMA_SPLIT_TEST] = {"t10k-images-idx3-ubyte.gz",
-                             "t10k-images-idx3-ubyte"}};
-    if (soma_path_is_folder(path))
-        return soma_path_join(path, names[split][0], images) ||
-               soma_path_join(path, names[split][1], images);
-    char labels[PATH_MAX];
-    snprintf(images, PATH_MAX, "%s", path);
-    return labels_path(path, labels);
+    char stem[PATH_MAX];
+    int length;
+    if (!soma_path_is_folder(path)) {
+        length = snprintf(images, PATH_MAX, "%s", path);
+        return length < PATH_MAX && labels_stem(path, stem);
+    }
+    length = snprintf(stem, sizeof stem, "%s/%s-images", path,
+                      split == SOMA_SPLIT_TRAIN ? "train" : "t10k");
+    return length > 0 && length < PATH_MAX && find_file(stem, images);
 }
 
 bool
 soma_idx_probe(const char *path, soma_split split)
 {
     char images[PATH_MAX];
-    return images_path(path, split, images);
+    return images_path(path, split, images) ||
+           images_path(path,
+                       split == SOMA_SPLIT_TRAIN ? SOMA_SPLIT_TEST
+                                                 : SOMA_SPLIT_TRAIN,
+                       images);
 }
 
 static soma_status
@@ -166,10 +182,13 @@ take_images(const char *path, const idx_file *file, soma_dataset *dataset,
             soma_error *err)
 {
     int shape[MAX_RANK] = {1};
-    if (file->rank < 2 || file->dims[0] > INT_MAX)
+    if (file->rank < 2)
         return soma_error_set(err, SOMA_E_FORMAT,
-                              "%s: expected images, got %d dimensions", path,
-                              file->rank);
+                              "%s: 1 dimension, expected images: 2 to %d", path,
+                              MAX_RANK);
+    if (file->dims[0] > INT_MAX)
+        return soma_error_set(err, SOMA_E_LIMIT, "%s: more than %d images",
+                              path, INT_MAX);
     for (int i = 1; i < file->rank; i++)
         shape[i - 1] = file->dims[i] > INT_MAX ? 0 : (int)file->dims[i];
     soma_status status =
@@ -223,15 +242,34 @@ take_labels(const char *path, const idx_file *file, soma_dataset *dataset,
     return SOMA_OK;
 }
 
+static soma_status
+find_pair(const char *path, soma_split split, char images[PATH_MAX],
+          char labels[PATH_MAX], soma_error *err)
+{
+    char stem[PATH_MAX];
+    if (!images_path(path, split, images))
+        return soma_error_set(err, SOMA_E_NOT_FOUND,
+                              "%s: no %s-images-idx3-ubyte[.gz], only the "
+                              "other split's",
+                              path,
+                              split == SOMA_SPLIT_TRAIN ? "train" : "t10k");
+    if (!labels_stem(images, stem) || !find_file(stem, labels))
+        return soma_error_set(err, SOMA_E_NOT_FOUND,
+                              "%s: beside it no labels, %s-idx1-ubyte[.gz]",
+                              images, stem);
+    return SOMA_OK;
+}
+
 soma_status
 soma_idx_open(const char *path, const soma_dataset_options *options,
               soma_dataset *dataset, soma_error *err)
 {
     char images[PATH_MAX], labels[PATH_MAX];
     idx_file file;
-    images_path(path, options->split, images);
-    labels_path(images, labels);
-    soma_status status = read_idx(images, &file, err);
+    soma_status status = find_pair(path, options->split, images, labels, err);
+    if (status)
+        return status;
+    status = read_idx(images, &file, err);
     if (!status)
         status = take_images(images, &file, dataset, err);
     soma_bytes_free(&file.bytes);
