@@ -9,8 +9,15 @@
 # Every file is checked against models/data.sha256; what is there already and
 # right is left alone.
 set -eu
-cd "$(dirname "$0")/.."
 from=${1:-}
+if [ -n "$from" ]; then
+    [ -d "$from" ] || {
+        echo "$from: no such folder" >&2
+        exit 1
+    }
+    from=$(cd "$from" && pwd)
+fi
+cd "$(dirname "$0")/.."
 sums=models/data.sha256
 
 right() { # right FOLDER: are all of its files there, as listed?
@@ -25,7 +32,7 @@ fetch() { # fetch URL FILE
 get_mnist() {
     for name in $(sed -n 's,.*  mnist/,,p' "$sums"); do
         if [ -n "$from" ]; then
-            cp "$from/mnist/$name" data/mnist/
+            cp -f "$from/mnist/$name" data/mnist/
         else
             fetch "https://storage.googleapis.com/cvdf-datasets/mnist/$name" \
                 "data/mnist/$name"
@@ -41,7 +48,7 @@ get_cifar10() {
         fi
     done
     if [ -n "$from" ] && [ -d "$from/cifar10" ]; then
-        cp "$from"/cifar10/* data/cifar10/
+        cp -f "$from"/cifar10/* data/cifar10/
         return
     fi
     if [ -z "$from" ]; then
@@ -52,7 +59,7 @@ get_cifar10() {
         echo "$from has neither cifar10.tar.xz, cifar-10-binary.tar.gz nor cifar10/" >&2
         exit 1
     fi
-    tar -xf "$archive" -C data/cifar10 --strip-components=1
+    tar -xof "$archive" -C data/cifar10 --strip-components=1
     [ -n "$from" ] || rm -f "$archive"
 }
 
