@@ -1,2 +1,240 @@
+/* soma serve: wires registry, workers and signals together. */
+#include "core/matrix.h"
 #include "server/command.h"
-int soma_cmd_serve(int argc, char **argv) { (void)argc; (void)argv; return 2; }
+#include "server/config.h"
+#include "server/engine/log.h"
+#include "server/web/http.h"
+#include "server/web/worker.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+typedef struct server {
+    soma_config config;
+    soma_registry registry;
+    soma_web web;
+    char host[256], port[8];
+    int created, started; /* workers */
+} server;
+
+/* "host:port", "[::1]:port" or ":port" (all addresses). */
+static soma_status
+split_listen(const char *text, server *s, soma_error *err)
+{
+    const char *colon = strrchr(text, ':');
+    size_t length = colon ? (size_t)(colon - text) : 0;
+    if (colon && length >= 2 && text[0] == '[' && text[length - 1] == ']') {
+        text++;
+        length -= 2;
+    }
+    if (!colon || length >= sizeof s->host || !colon[1] ||
+        strlen(colon + 1) >= sizeof s->port)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "--listen: expected HOST:PORT, got \"%s\"", text);
+    memcpy(s->host, text, length);
+    s->host[length] = '\0';
+    memcpy(s->port, colon + 1, strlen(colon + 1) + 1);
+    s->web.options.host = length ? s->host : NULL;
+    s->web.options.port = s->port;
+    return SOMA_OK;
+}
+
+static soma_status
+set_up_log(const soma_config *config, soma_error *err)
+{
+    int level = soma_log_level_find(config->log_level);
+    bool json = !strcmp(config->log_format, "json");
+    if (level < 0)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "--log-level: expected debug, info, warning or "
+                              "error, got \"%s\"",
+                              config->log_level);
+    if (!json && strcmp(config->log_format, "text"))
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "--log-format: expected text or json, got "
+                              "\"%s\"",
+                              config->log_format);
+    soma_log_setup((soma_log_level)level, json);
+    return SOMA_OK;
+}
+
+static void
+set_up_web(server *s)
+{
+    const soma_config *c = &s->config;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long workers = c->workers ? c->workers : cores < 1 ? 1 : cores;
+    soma_web_options *o = &s->web.options;
+    o->workers = workers > SOMA_MAX_READERS ? SOMA_MAX_READERS : (int)workers;
+    o->max_body = (size_t)c->max_body;
+    o->max_rows = (int)c->max_rows;
+    o->max_connections = (int)c->max_connections;
+    o->max_connections_per_address = (int)c->max_connections_per_address;
+    o->idle_timeout = (int)c->idle_timeout;
+    o->drain = (int)c->drain;
+    s->web.registry = &s->registry;
+}
+
+/* As many descriptors as the system lets us have: connections need them. */
+static void
+raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static soma_status
+open_registry(server *s, soma_error *err)
+{
+    const soma_config *c = &s->config;
+    soma_registry_options options = {
+        .models = c->models,
+        .default_model = c->default_model,
+        .trainer = {.sgd = {.rate = (float)c->learning_rate,
+                            .momentum = (float)c->momentum,
+                            .l2 = (float)c->l2,
+                            .clip = (float)c->clip},
+                    .max_waiting = (int)c->max_waiting},
+        .journal_bytes = 64 << 20};
+    return soma_registry_open(&s->registry, &options, err);
+}
+
+static soma_status
+open_workers(server *s, soma_error *err)
+{
+    int count = s->web.options.workers;
+    s->web.workers = calloc((size_t)count, sizeof *s->web.workers);
+    if (!s->web.workers)
+        return soma_error_memory(err, "workers");
+    soma_status status = SOMA_OK;
+    while (s->created < count && !status) {
+        status = soma_worker_create(&s->web.workers[s->created], &s->web,
+                                    s->created, err);
+        s->created++;
+    }
+    return status;
+}
+
+static soma_status
+start_workers(server *s, soma_error *err)
+{
+    while (s->started < s->created) {
+        soma_worker *worker = &s->web.workers[s->started];
+        if (pthread_create(&worker->thread, NULL, soma_http_run, worker))
+            return soma_error_memory(err, "a worker's thread");
+        s->started++;
+    }
+    return SOMA_OK;
+}
+
+static void
+announce(const server *s)
+{
+    char address[300], workers[16], models[16];
+    bool v6 = strchr(s->host, ':') != NULL;
+    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
+             s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",
+             soma_http_port(&s->web.workers[0]));
+    snprintf(workers, sizeof workers, "%d", s->created);
+    snprintf(models, sizeof models, "%d", s->registry.count);
+    soma_log(SOMA_LOG_INFO, "serving", "address", address, "models", models,
+             "workers", workers, "version", SOMA_VERSION, NULL);
+    for (int i = 0; i < s->registry.count; i++) {
+        const soma_served *served = s->registry.models[i];
+        char parameters[24];
+        snprintf(parameters, sizeof parameters, "%zu", served->spec.trainable);
+        soma_log(SOMA_LOG_INFO, "model", "name", served->name, "parameters",
+                 parameters, NULL);
+    }
+    soma_log(SOMA_LOG_WARNING, "not-durable", "text",
+             "what is taught is kept in memory and gone when the server ends",
+             NULL);
+}
+
+/* Signals are blocked in all threads and read here; so nothing runs in a
+ * signal handler. */
+static soma_status
+wait_for_signal(const sigset_t *signals, soma_error *err)
+{
+    struct signalfd_siginfo info;
+    int fd = signalfd(-1, signals, SFD_CLOEXEC);
+    if (fd < 0)
+        return soma_error_errno(err, "creating", "a signalfd");
+    ssize_t got = read(fd, &info, sizeof info);
+    close(fd);
+    if (got != (ssize_t)sizeof info)
+        return soma_error_errno(err, "reading", "a signalfd");
+    soma_log(SOMA_LOG_INFO, "stopping", "signal",
+             info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", NULL);
+    return SOMA_OK;
+}
+
+/* Workers end first, when what they accepted is answered; then the trainers;
+ * then the memory that they shared. */
+static void
+shut_down(server *s)
+{
+    atomic_store(&s->web.draining, true);
+    for (int i = 0; i < s->started; i++)
+        soma_http_wake(&s->web.workers[i]);
+    for (int i = 0; i < s->started; i++)
+        pthread_join(s->web.workers[i].thread, NULL);
+    soma_registry_stop_learning(&s->registry);
+    for (int i = 0; i < s->created; i++)
+        soma_worker_free(&s->web.workers[i]);
+    free(s->web.workers);
+    soma_registry_close(&s->registry);
+}
+
+static soma_status
+serve(server *s, const sigset_t *signals, soma_error *err)
+{
+    soma_status status = split_listen(s->config.listen, s, err);
+    if (!status)
+        status = set_up_log(&s->config, err);
+    if (status)
+        return status;
+    set_up_web(s);
+    raise_limits();
+    status = open_registry(s, err);
+    if (!status)
+        status = open_workers(s, err);
+    if (!status)
+        status = start_workers(s, err);
+    if (!status) {
+        announce(s);
+        atomic_store(&s->web.ready, true);
+        status = wait_for_signal(signals, err);
+    }
+    shut_down(s);
+    if (!status)
+        soma_log(SOMA_LOG_INFO, "stopped", NULL);
+    return status;
+}
+
+int
+soma_cmd_serve(int argc, char **argv)
+{
+    static server s;
+    soma_error err;
+    sigset_t signals;
+    int code =
+        soma_command_start(&soma_config_command, argc, argv, &s.config, NULL);
+    if (code >= 0)
+        return code;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return serve(&s, &signals, &err) ? soma_command_fail(&err) : SOMA_EXIT_OK;
+}

@@ -13,10 +13,10 @@ static const char *const names[] = {"debug", "info", "warning", "error"};
 static _Atomic int threshold = SOMA_LOG_INFO;
 static atomic_bool as_json;
 
-typedef struct line {
+typedef struct log_line {
     char text[LINE];
     size_t used;
-} line;
+} log_line;
 
 void
 soma_log_setup(soma_log_level least, bool json)
@@ -41,7 +41,7 @@ soma_log_wants(soma_log_level level)
 }
 
 static void
-put(line *line, const char *text)
+put(log_line *line, const char *text)
 {
     size_t length = strlen(text), room = LINE - 2 - line->used;
     length = length < room ? length : room;
@@ -52,7 +52,7 @@ put(line *line, const char *text)
 /* In quotes, with what must be escaped in JSON escaped: so no text from
  * outside can forge a line or a field. */
 static void
-put_quoted(line *line, const char *text)
+put_quoted(log_line *line, const char *text)
 {
     put(line, "\"");
     for (; *text; text++) {
@@ -75,7 +75,7 @@ plain(const char *text, const char *allowed)
 }
 
 static void
-put_field(line *line, bool json, const char *name, const char *value)
+put_field(log_line *line, bool json, const char *name, const char *value)
 {
     static const char digits[] = "0123456789";
     static const char word[] =
@@ -97,7 +97,7 @@ put_field(line *line, bool json, const char *name, const char *value)
 }
 
 static void
-put_time(line *line)
+put_time(log_line *line)
 {
     char text[64];
     struct timespec now;
@@ -115,7 +115,7 @@ soma_log(soma_log_level level, const char *event, ...)
     if (!soma_log_wants(level))
         return;
     bool json = atomic_load(&as_json);
-    line line = {.used = 0};
+    log_line line = {.used = 0};
     put(&line, json ? "{\"time\":\"" : "");
     put_time(&line);
     put(&line, json ? "\",\"level\":\"" : " ");

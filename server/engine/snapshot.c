@@ -60,21 +60,38 @@ soma_shelf_current(soma_shelf *shelf)
     return atomic_load(&shelf->current);
 }
 
-/* The oldest retired snapshot if nobody sees it, else NULL. There are rarely
- * more than two: the list grows only while a turn lasts. */
+void
+soma_snapshot_pin(soma_snapshot *snapshot)
+{
+    atomic_fetch_add(&snapshot->pins, 1);
+}
+
+void
+soma_snapshot_unpin(soma_snapshot *snapshot)
+{
+    atomic_fetch_sub(&snapshot->pins, 1);
+}
+
+/* Pins are counted within turns: once those have passed, none can come. */
+static bool
+unseen(soma_shelf *shelf, soma_snapshot *snapshot)
+{
+    return soma_readers_passed(shelf->readers, snapshot->retired) &&
+           atomic_load(&snapshot->pins) == 0;
+}
+
+/* A retired snapshot that nobody sees any more, or NULL. There are rarely
+ * more than two: the list grows only while a turn or a pin lasts. */
 static soma_snapshot *
 take_unseen(soma_shelf *shelf)
 {
-    soma_snapshot **oldest = &shelf->retired;
-    if (!*oldest)
-        return NULL;
-    while ((*oldest)->next)
-        oldest = &(*oldest)->next;
-    if (!soma_readers_passed(shelf->readers, (*oldest)->retired))
-        return NULL;
-    soma_snapshot *taken = *oldest;
-    *oldest = NULL;
-    return taken;
+    for (soma_snapshot **at = &shelf->retired; *at; at = &(*at)->next)
+        if (unseen(shelf, *at)) {
+            soma_snapshot *taken = *at;
+            *at = taken->next;
+            return taken;
+        }
+    return NULL;
 }
 
 soma_status

@@ -26,6 +26,7 @@ typedef struct soma_snapshot {
      * asked for, by whoever asks. */
     atomic_bool digest_known;
     char digest[SOMA_DIGEST_HEX + 1];
+    _Atomic int pins; /* uses that outlast a turn */
     /* The shelf's: */
     uint64_t retired; /* when it went out of sight */
     struct soma_snapshot *next;
@@ -46,6 +47,11 @@ void soma_shelf_free(soma_shelf *shelf);
 
 /* Within a turn, on a worker. */
 soma_snapshot *soma_shelf_current(soma_shelf *shelf);
+
+/* Within a turn: keeps the snapshot as it is until it is unpinned, which may
+ * be in a later turn. */
+void soma_snapshot_pin(soma_snapshot *snapshot);
+void soma_snapshot_unpin(soma_snapshot *snapshot);
 
 /* On the trainer: makes a copy of `model` the current version. */
 soma_status soma_shelf_publish(soma_shelf *shelf, const soma_model *model,

@@ -1,0 +1,21 @@
+/* The options of `soma serve`, from one table.
+ */
+#ifndef SOMA_SERVER_CONFIG_H
+#define SOMA_SERVER_CONFIG_H
+
+#include "server/options.h"
+
+typedef struct soma_config {
+    const char *listen, *models, *default_model;
+    const char *log_level, *log_format;
+    long workers;
+    long max_body, max_rows;
+    long max_connections, max_connections_per_address;
+    long idle_timeout, drain;
+    long max_waiting;
+    double learning_rate, momentum, l2, clip;
+} soma_config;
+
+extern const soma_command soma_config_command;
+
+#endif

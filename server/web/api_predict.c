@@ -1,0 +1,268 @@
+/* POST /predict */
+#include "core/loss.h"
+#include "server/web/api.h"
+#include "server/web/input.h"
+#include "server/web/routes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The path's model, else the default: where rows will most likely go. */
+static soma_batch *
+likely_batch(soma_request *request)
+{
+    soma_served *served = NULL;
+    soma_registry *registry = request->worker->web->registry;
+    if (soma_registry_find(registry, request->model[0] ? request->model : NULL,
+                           &served, NULL))
+        return NULL;
+    return &request->worker->batches[served->index];
+}
+
+/* Numbers are decoded to where they will be used: behind the last row of the
+ * batch. Those of a request that turns out to be wrong are not counted. */
+static void
+lend_rows(soma_request *request)
+{
+    soma_batch *batch = likely_batch(request);
+    const soma_web_options *options = &request->worker->web->options;
+    float *lent = NULL;
+    int room = 0;
+    size_t size = 0;
+    if (batch) {
+        if (batch->rows == SOMA_BATCH_ROWS)
+            soma_worker_flush(request->worker, batch);
+        lent = soma_batch_next(batch, &room);
+        size = (size_t)batch->served->spec.input.size;
+    }
+    /* Each number takes two bytes or more of a JSON body, one of others. */
+    request->floats =
+        soma_floats_lent(lent, (size_t)room * size, options->max_body);
+}
+
+/* The rows stand where they were lent, or are brought there if they fit; or
+ * the request keeps them. */
+static bool
+place_rows(soma_request *request, const float *rows, soma_refusal *refusal)
+{
+    soma_batch *batch = &request->worker->batches[request->served->index];
+    size_t size = (size_t)request->served->spec.input.size;
+    int room;
+    float *next = soma_batch_next(batch, &room);
+    if (request->rows <= room) {
+        if (rows != next)
+            memmove(next, rows, (size_t)request->rows * size * sizeof *next);
+        request->offset = batch->rows;
+        batch->rows += request->rows;
+        return true;
+    }
+    size_t outputs = (size_t)request->served->spec.outputs;
+    size_t count = (size_t)request->rows * size;
+    request->offset = -1;
+    request->scores =
+        malloc((size_t)request->rows * outputs * sizeof *request->scores);
+    float *own = malloc(count * sizeof *own);
+    if (!request->scores || !own) {
+        free(own);
+        refusal->status = 0;
+        soma_error_memory(&refusal->err, "a request's rows");
+        return false;
+    }
+    memcpy(own, rows, count * sizeof *own);
+    soma_floats_free(&request->floats);
+    request->floats = (soma_floats){own, count, count, count, true};
+    return true;
+}
+
+static bool
+take_top_k(soma_request *request, const json_t *value, soma_refusal *refusal)
+{
+    long most = 0;
+    if (value && !json_is_null(value))
+        most = json_is_integer(value) ? (long)json_integer_value(value) : -1;
+    else if (request->top_k) {
+        char *end;
+        errno = 0;
+        most = strtol(request->top_k, &end, 10);
+        most = end == request->top_k || *end || errno || most == 0 ? -1 : most;
+    } else {
+        return true;
+    }
+    if (most < 1)
+        return soma_refuse(refusal, 400, "bad_top_k",
+                           "\"top_k\": expected a whole number from 1");
+    int classes = request->served->spec.classes;
+    request->most = most < classes ? (int)most : classes;
+    return true;
+}
+
+static bool
+take_json(soma_request *request, soma_refusal *refusal)
+{
+    soma_document document = {0};
+    const json_t *pixels;
+    bool good =
+        soma_input_json(request, &document, refusal) &&
+        soma_input_model(request, json_object_get(document.json, "model"),
+                         refusal) &&
+        take_top_k(request, json_object_get(document.json, "top_k"), refusal);
+    if (good && !(pixels = json_object_get(document.json, "pixels")))
+        good = soma_refuse(refusal, 400, "no_pixels", "\"pixels\" is missing");
+    if (good) {
+        const soma_array *array = soma_document_array(&document, pixels);
+        if (!array) {
+            good = soma_refuse(refusal, 400, "wrong_shape",
+                               "\"pixels\": expected %d numbers, evenly "
+                               "nested",
+                               request->served->spec.input.size);
+        } else {
+            request->rows =
+                soma_input_rows(array, &request->floats, &request->served->spec,
+                                request->worker->web->options.max_rows,
+                                "\"pixels\"", &request->list, refusal);
+            good = request->rows > 0 &&
+                   place_rows(request, request->floats.data + array->first,
+                              refusal);
+        }
+    }
+    soma_document_free(&document);
+    return good;
+}
+
+static bool
+take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
+{
+    int max_rows = request->worker->web->options.max_rows;
+    return soma_input_model(request, NULL, refusal) &&
+           take_top_k(request, NULL, refusal) &&
+           (kind == SOMA_BODY_BYTES
+                ? soma_input_bytes(request, max_rows, refusal)
+                : soma_input_picture(request, refusal)) &&
+           place_rows(request, request->floats.data, refusal);
+}
+
+soma_outcome
+soma_api_predict(soma_request *request)
+{
+    soma_refusal refusal;
+    soma_body_kind kind = soma_body_kind_of(request->type);
+    lend_rows(request);
+    bool good = kind == SOMA_BODY_JSON ? take_json(request, &refusal)
+                                       : take_other(request, kind, &refusal);
+    if (!good)
+        return soma_reply_refusal(request, &refusal);
+    soma_worker_predict(request);
+    return SOMA_PARKED;
+}
+
+/* ---- The answer ---- */
+
+void
+soma_api_put_class(soma_text *text, const soma_served *served, int label)
+{
+    soma_text_put(text, "\"label\":");
+    soma_text_whole(text, (uint64_t)label);
+    soma_text_put(text, ",\"class\":");
+    if (served->classes.count) {
+        soma_text_quote(text, served->classes.names[label]);
+    } else {
+        soma_text_put(text, "\"");
+        soma_text_whole(text, (uint64_t)label);
+        soma_text_put(text, "\"");
+    }
+}
+
+/* The next best after `last` in the order of value, then label. */
+static int
+next_best(const float *answer, int count, int last)
+{
+    int best = -1;
+    for (int i = 0; i < count; i++) {
+        bool after = last < 0 || answer[i] < answer[last] ||
+                     (answer[i] <= answer[last] && i > last);
+        if (after && i != last && (best < 0 || answer[i] > answer[best]))
+            best = i;
+    }
+    return best;
+}
+
+/* "top": the most probable classes, best first. */
+static void
+put_top(soma_text *text, const soma_served *served, const float *answer,
+        int count, int most)
+{
+    const char *name =
+        served->spec.loss->probabilities ? "probability" : "score";
+    int last = -1;
+    soma_text_put(text, ",\"top\":[");
+    for (int i = 0; i < most && i < count; i++) {
+        last = next_best(answer, count, last);
+        soma_text_put(text, i ? ",{" : "{");
+        soma_api_put_class(text, served, last);
+        soma_text_put(text, ",\"");
+        soma_text_put(text, name);
+        soma_text_put(text, "\":");
+        soma_text_float(text, answer[last]);
+        soma_text_put(text, "}");
+    }
+    soma_text_put(text, "]");
+}
+
+/* One row: "label", "class" and "probabilities" (or "scores"). */
+static void
+put_row(soma_request *request, const float *scores, float *answer)
+{
+    soma_text *text = &request->reply.text;
+    const soma_served *served = request->served;
+    const soma_spec *spec = &served->spec;
+    int count = soma_loss_answers(spec->loss, spec->outputs);
+    spec->loss->answer(spec->outputs, scores, answer);
+    soma_api_put_class(text, served,
+                       soma_loss_decide(spec->loss, spec->outputs, scores));
+    if (request->most) {
+        put_top(text, served, answer, count, request->most);
+        return;
+    }
+    soma_text_put(text, spec->loss->probabilities ? ",\"probabilities\":["
+                                                  : ",\"scores\":[");
+    for (int i = 0; i < count; i++) {
+        if (i)
+            soma_text_put(text, ",");
+        soma_text_float(text, answer[i]);
+    }
+    soma_text_put(text, "]");
+}
+
+void
+soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
+                   const float *scores)
+{
+    soma_text *text = &request->reply.text;
+    const soma_spec *spec = &request->served->spec;
+    size_t outputs = (size_t)spec->outputs;
+    float few[64], *answer = few;
+    if (outputs > sizeof few / sizeof *few - 1 &&
+        !(answer = malloc((outputs + 1) * sizeof *answer))) {
+        soma_reply_error(request, 503, "out_of_memory",
+                         "no memory for the answer");
+        return;
+    }
+    soma_text_put(text, "{\"model\":");
+    soma_text_quote(text, request->served->name);
+    soma_text_put(text, ",\"version\":");
+    soma_text_whole(text, snapshot->version);
+    soma_text_put(text, request->list ? ",\"predictions\":[" : ",");
+    for (int r = 0; r < request->rows; r++) {
+        if (request->list)
+            soma_text_put(text, r ? ",{" : "{");
+        put_row(request, scores + (size_t)r * outputs, answer);
+        if (request->list)
+            soma_text_put(text, "}");
+    }
+    soma_text_put(text, request->list ? "]}\n" : "}\n");
+    if (answer != few)
+        free(answer);
+    soma_reply_text(request, "application/json");
+}

@@ -1,0 +1,68 @@
+/* What tools ask: health, metrics, the API's description, the page. */
+#include "server/web/api.h"
+#include "server/web/assets.h"
+#include "server/web/routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+soma_outcome
+soma_api_healthz(soma_request *request)
+{
+    static const char live[] = "{\"live\":true}\n";
+    return soma_reply_constant(request, "application/json", live,
+                               sizeof live - 1);
+}
+
+soma_outcome
+soma_api_readyz(soma_request *request)
+{
+    static const char ready[] = "{\"ready\":true}\n";
+    const soma_web *web = request->worker->web;
+    if (atomic_load(&web->draining)) {
+        request->reply.retry_after = 1;
+        return soma_reply_error(request, 503, "draining",
+                                "the server is stopping");
+    }
+    if (!atomic_load(&web->ready)) {
+        request->reply.retry_after = 1;
+        return soma_reply_error(request, 503, "loading",
+                                "models are being loaded");
+    }
+    return soma_reply_constant(request, "application/json", ready,
+                               sizeof ready - 1);
+}
+
+soma_outcome
+soma_api_metrics(soma_request *request)
+{
+    const soma_web *web = request->worker->web;
+    soma_metrics *metrics[SOMA_MAX_READERS];
+    for (int i = 0; i < web->options.workers; i++)
+        metrics[i] = web->workers[i].metrics;
+    size_t size;
+    char *text = soma_metrics_text(metrics, web->options.workers, web->registry,
+                                   soma_route_label, &size);
+    if (!text)
+        return soma_reply_error(request, 503, "out_of_memory",
+                                "no memory for the metrics");
+    soma_text_bytes(&request->reply.text, text, size);
+    free(text);
+    return soma_reply_text(request, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+soma_outcome
+soma_api_openapi(soma_request *request)
+{
+    return soma_reply_constant(
+        request, "application/json", soma_asset_openapi,
+        (size_t)(soma_asset_openapi_end - soma_asset_openapi));
+}
+
+soma_outcome
+soma_api_page(soma_request *request)
+{
+    return soma_reply_constant(request, "text/html; charset=utf-8",
+                               soma_asset_page,
+                               (size_t)(soma_asset_page_end - soma_asset_page));
+}

@@ -1,0 +1,217 @@
+/* POST /train: examples are checked whole before the first one is taken. */
+#include "server/web/api.h"
+#include "server/web/input.h"
+#include "server/web/routes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool
+no_memory(soma_refusal *refusal)
+{
+    refusal->status = 0;
+    soma_error_memory(&refusal->err, "examples");
+    return false;
+}
+
+static bool
+make_room(soma_request *request, size_t rows, soma_refusal *refusal)
+{
+    request->labels = malloc((rows + 1) * sizeof *request->labels);
+    request->lessons = calloc(rows + 1, sizeof *request->lessons);
+    return (request->labels && request->lessons) || no_memory(refusal);
+}
+
+/* The example in `object`: its pixels go to row `row`, which must be where
+ * they are or before. */
+static bool
+take_example(soma_request *request, const soma_document *document,
+             const json_t *object, int row, const char *prefix,
+             soma_refusal *refusal)
+{
+    char pixels_at[64], label_at[64];
+    bool list;
+    snprintf(pixels_at, sizeof pixels_at, "\"%spixels\"", prefix);
+    snprintf(label_at, sizeof label_at, "\"%slabel\"", prefix);
+    const soma_spec *spec = &request->served->spec;
+    const json_t *pixels = json_object_get(object, "pixels");
+    const soma_array *array = soma_document_array(document, pixels);
+    if (!pixels)
+        return soma_refuse(refusal, 400, "no_pixels", "%s is missing",
+                           pixels_at);
+    if (!array)
+        return soma_refuse(refusal, 400, "wrong_shape",
+                           "%s: expected %d numbers, evenly nested", pixels_at,
+                           spec->input.size);
+    int rows = soma_input_rows(array, &request->floats, spec, 1, pixels_at,
+                               &list, refusal);
+    if (rows == 0 ||
+        !soma_input_label(request->served, json_object_get(object, "label"),
+                          label_at, &request->labels[row], refusal))
+        return false;
+    size_t size = (size_t)spec->input.size;
+    memmove(request->floats.data + (size_t)row * size,
+            request->floats.data + array->first, size * sizeof(float));
+    return true;
+}
+
+/* Examples stand in the document in the order of their numbers' floats unless
+ * the JSON is perverse ("examples" twice): each must lie at or behind its row
+ * so that moving one does not overwrite another. */
+static bool
+in_order(const soma_document *document, const json_t *examples, size_t size)
+{
+    size_t last = 0;
+    for (size_t i = 0; i < json_array_size(examples); i++) {
+        const soma_array *array = soma_document_array(
+            document, json_object_get(json_array_get(examples, i), "pixels"));
+        if (array && (array->first < i * size || array->first < last))
+            return false;
+        last = array ? array->first : last;
+    }
+    return true;
+}
+
+static bool
+take_examples(soma_request *request, const soma_document *document,
+              const json_t *examples, soma_refusal *refusal)
+{
+    size_t count = json_array_size(examples);
+    size_t most = (size_t)request->worker->web->options.max_rows;
+    if (count == 0)
+        return soma_refuse(refusal, 400, "no_examples",
+                           "\"examples\": expected an array of {\"pixels\", "
+                           "\"label\"}");
+    if (count > most)
+        return soma_refuse(refusal, 413, "too_many_rows",
+                           "\"examples\": %zu, at most %zu may come in one "
+                           "request",
+                           count, most);
+    size_t size = (size_t)request->served->spec.input.size;
+    if (!make_room(request, count, refusal))
+        return false;
+    if (!in_order(document, examples, size))
+        return soma_refuse(refusal, 400, "bad_examples",
+                           "\"examples\": expected each to have pixels of its "
+                           "own");
+    for (size_t i = 0; i < count; i++) {
+        char prefix[40];
+        const json_t *example = json_array_get(examples, i);
+        snprintf(prefix, sizeof prefix, "examples[%zu].", i);
+        if (!json_is_object(example))
+            return soma_refuse(refusal, 400, "bad_examples",
+                               "\"examples[%zu]\": expected an object", i);
+        if (!take_example(request, document, example, (int)i, prefix, refusal))
+            return false;
+    }
+    request->rows = (int)count;
+    request->list = true;
+    return true;
+}
+
+static bool
+take_json(soma_request *request, soma_refusal *refusal)
+{
+    soma_document document = {0};
+    bool good = soma_input_json(request, &document, refusal) &&
+                soma_input_model(
+                    request, json_object_get(document.json, "model"), refusal);
+    if (good) {
+        const json_t *examples = json_object_get(document.json, "examples");
+        if (examples) {
+            good = take_examples(request, &document, examples, refusal);
+        } else {
+            good =
+                make_room(request, 1, refusal) &&
+                take_example(request, &document, document.json, 0, "", refusal);
+            request->rows = 1;
+        }
+    }
+    soma_document_free(&document);
+    return good;
+}
+
+/* Bytes or a picture, all with the label of the query. */
+static bool
+take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
+{
+    int label, max_rows = request->worker->web->options.max_rows;
+    if (!soma_input_model(request, NULL, refusal))
+        return false;
+    if (!request->label)
+        return soma_refuse(refusal, 400, "no_label",
+                           "the label is missing: add ?label= to the URL");
+    if (!soma_input_label_text(request->served, request->label, &label,
+                               refusal) ||
+        !(kind == SOMA_BODY_BYTES ? soma_input_bytes(request, max_rows, refusal)
+                                  : soma_input_picture(request, refusal)) ||
+        !make_room(request, (size_t)request->rows, refusal))
+        return false;
+    for (int i = 0; i < request->rows; i++)
+        request->labels[i] = label;
+    return true;
+}
+
+soma_outcome
+soma_api_train(soma_request *request)
+{
+    soma_refusal refusal;
+    soma_body_kind kind = soma_body_kind_of(request->type);
+    request->floats =
+        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+    bool good = kind == SOMA_BODY_JSON ? take_json(request, &refusal)
+                                       : take_other(request, kind, &refusal);
+    if (!good)
+        return soma_reply_refusal(request, &refusal);
+    return soma_worker_learn(request);
+}
+
+/* ---- The answer ---- */
+
+static void
+put_lesson(soma_request *request, const soma_lesson *lesson)
+{
+    soma_text *text = &request->reply.text;
+    soma_text_put(text, "\"version\":");
+    soma_text_whole(text, lesson->version);
+    soma_text_put(text, ",\"loss\":");
+    soma_text_float(text, lesson->loss);
+    soma_text_put(text, ",\"predicted\":{");
+    soma_api_put_class(text, request->served, lesson->predicted);
+    soma_text_put(text, lesson->rejected ? "},\"rejected\":true" : "}");
+}
+
+void
+soma_api_trained(soma_request *request, const soma_snapshot *snapshot,
+                 const float *scores)
+{
+    (void)snapshot, (void)scores;
+    soma_text *text = &request->reply.text;
+    const soma_lesson *last = &request->lessons[request->rows - 1];
+    if (!request->list && last->rejected) {
+        soma_reply_error(request, 400, "not_finite",
+                         "learning this example would make weights that are "
+                         "not finite; nothing was learned (record %llu)",
+                         (unsigned long long)last->version);
+        return;
+    }
+    soma_text_put(text, "{\"model\":");
+    soma_text_quote(text, request->served->name);
+    soma_text_put(text, ",");
+    if (!request->list) {
+        put_lesson(request, last);
+    } else {
+        soma_text_put(text, "\"version\":");
+        soma_text_whole(text, last->version);
+        soma_text_put(text, ",\"results\":[");
+        for (int i = 0; i < request->rows; i++) {
+            soma_text_put(text, i ? ",{" : "{");
+            put_lesson(request, &request->lessons[i]);
+            soma_text_put(text, "}");
+        }
+        soma_text_put(text, "]");
+    }
+    soma_text_put(text, "}\n");
+    soma_reply_text(request, "application/json");
+}

@@ -1,0 +1,546 @@
+/* A request's states, and the function that moves it on:
+ *
+ *     READING  on_request, for each piece of its body
+ *     RUNNING  on_request at its end calls the route's start, which makes it
+ *     PARKED   (the connection is suspended here, before anyone can resume
+ *              it), until soma_http_resume; or at once
+ *     READY    on_request, called again, queues the reply
+ *     gone     on_completed, when the reply was sent or the client has left
+ *
+ * All of it happens on the worker's thread, so there are no locks; a parked
+ * request cannot be completed behind our back, since libmicrohttpd neither
+ * times out nor closes a suspended connection.
+ *
+ * The daemon uses epoll and is driven from outside: its descriptor is waited
+ * for together with the worker's eventfd. Its epoll is edge-triggered, so
+ * MHD_get_timeout must be asked before each wait, or data that was read ahead
+ * would be left lying (libmicrohttpd pull request 11). Nor does it always say
+ * that a connection was resumed (measured with 0.9.75), so after a turn that
+ * resumed any the daemon runs again before anything is waited for.
+ */
+#include "server/web/http.h"
+
+#include "server/engine/log.h"
+#include "server/web/input.h"
+#include "server/web/routes.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    BACKLOG = 1024,
+    POOL_BYTES = 64 << 10, /* of a connection: its head, and a piece of body */
+    DISCARD = 1 << 20, /* a refused body up to this is read, so that the client
+                          sees the answer and keeps the connection */
+    FREE_REQUESTS = 256,
+};
+
+typedef enum http_state { READING, RUNNING, PARKED, READY } http_state;
+
+/* Ours around the request, one for each open request. */
+typedef struct http_request {
+    soma_request request; /* first: one is the other */
+    http_state state;
+    bool refused; /* its reply is complete; the body is thrown away */
+    struct http_request *next;
+} http_request;
+
+struct soma_http {
+    struct MHD_Daemon *daemon;
+    int listener;
+    int epoll;
+    int port;
+    bool resumed;       /* a connection since the daemon last ran */
+    http_request *free; /* kept for the next ones */
+    int free_count;
+};
+
+/* ---- Requests ---- */
+
+static http_request *
+take_request(soma_worker *worker)
+{
+    struct soma_http *http = worker->http;
+    http_request *taken = http->free;
+    if (taken) {
+        http->free = taken->next;
+        http->free_count--;
+    } else {
+        taken = calloc(1, sizeof *taken);
+        if (!taken)
+            return NULL;
+        taken->request.worker = worker;
+    }
+    taken->state = READING;
+    taken->refused = false;
+    taken->request.id = worker->next_id++;
+    taken->request.started = soma_worker_now();
+    worker->open_requests++;
+    return taken;
+}
+
+static void
+give_back(http_request *done)
+{
+    soma_worker *worker = done->request.worker;
+    struct soma_http *http = worker->http;
+    worker->open_requests--;
+    if (http->free_count == FREE_REQUESTS) {
+        soma_request_free(&done->request);
+        return;
+    }
+    soma_request_reset(&done->request);
+    done->next = http->free;
+    http->free = done;
+    http->free_count++;
+}
+
+/* Headers that decide where a message ends must not be ambiguous: two
+ * readings of one are how requests are smuggled (RFC 9112, 6.3). */
+typedef struct framing {
+    int lengths, encodings, hosts;
+} framing;
+
+static enum MHD_Result
+count_header(void *arg, enum MHD_ValueKind kind, const char *name,
+             const char *value)
+{
+    framing *f = arg;
+    (void)kind, (void)value;
+    f->lengths += !strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    f->encodings += !strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    f->hosts += !strcasecmp(name, MHD_HTTP_HEADER_HOST);
+    return MHD_YES;
+}
+
+static const char *
+header(soma_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                       name);
+}
+
+static void
+check_head(soma_request *request)
+{
+    framing f = {0, 0, 0};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND,
+                              count_header, &f);
+    const char *encoding = header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    if (f.lengths > 1 || f.encodings > 1 || f.hosts > 1 ||
+        (f.lengths && f.encodings) ||
+        (encoding && strcasecmp(encoding, "chunked"))) {
+        soma_reply_error(request, 400, "ambiguous_message",
+                         "Host, Content-Length and Transfer-Encoding: "
+                         "expected each at most once, only one of the last "
+                         "two, and chunked as the only encoding");
+        request->reply.close = true;
+    }
+}
+
+static void
+check_body_head(soma_request *request)
+{
+    const char *length = header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *coding = header(request, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    size_t most = request->worker->web->options.max_body;
+    if (length && strtoull(length, NULL, 10) > most) {
+        soma_reply_error(request, 413, "body_too_large",
+                         "the body: %s bytes, at most %zu are taken", length,
+                         most);
+        request->reply.close = true;
+    } else if (coding && strcasecmp(coding, "identity")) {
+        soma_reply_error(request, 415, "unsupported_encoding",
+                         "Content-Encoding: expected none, got %.64s", coding);
+    } else if (soma_body_kind_of(request->type) == SOMA_BODY_OTHER) {
+        soma_reply_error(request, 415, "unsupported_type",
+                         "Content-Type: expected application/json, "
+                         "application/octet-stream, image/png or image/jpeg, "
+                         "got %.64s",
+                         request->type);
+    }
+}
+
+static void
+begin(http_request *self, const char *method, const char *url)
+{
+    soma_request *request = &self->request;
+    request->type = header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+    request->label = MHD_lookup_connection_value(
+        request->connection, MHD_GET_ARGUMENT_KIND, "label");
+    request->top_k = MHD_lookup_connection_value(
+        request->connection, MHD_GET_ARGUMENT_KIND, "top_k");
+    check_head(request);
+    if (!request->reply.status)
+        request->route = soma_route_find(request, method, url);
+    if (!request->reply.status && !strcmp(method, "POST"))
+        check_body_head(request);
+    self->refused = request->reply.status != 0;
+}
+
+/* A refused body is read and thrown away if it is short; otherwise the answer
+ * goes out now and the connection ends. */
+static bool
+answer_early(const http_request *self)
+{
+    const soma_request *request = &self->request;
+    const char *length = MHD_lookup_connection_value(
+        request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return self->refused && (request->reply.close ||
+                             (length && strtoull(length, NULL, 10) > DISCARD));
+}
+
+static void
+add_headers(struct MHD_Response *response, const soma_reply *reply)
+{
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                            reply->type);
+    if (reply->allow)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+    if (reply->retry_after) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", reply->retry_after);
+        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    }
+    if (reply->close)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+}
+
+/* The reply's memory stays the request's, which outlives the response. */
+static enum MHD_Result
+send_reply(http_request *self)
+{
+    const soma_reply *reply = &self->request.reply;
+    union {
+        const void *constant;
+        void *data;
+    } body = {.constant = reply->constant ? reply->constant : reply->text.data};
+    size_t size = reply->constant ? reply->constant_size : reply->text.used;
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        size, body.data, MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return MHD_NO;
+    add_headers(response, reply);
+    enum MHD_Result queued = MHD_queue_response(
+        self->request.connection, (unsigned)reply->status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+/* The whole request is there. */
+static enum MHD_Result
+run(http_request *self)
+{
+    soma_request *request = &self->request;
+    size_t most = request->worker->web->options.max_body;
+    self->state = RUNNING;
+    if (!self->refused && request->body_too_large)
+        soma_reply_error(request, 413, "body_too_large",
+                         "the body: more than %zu bytes", most);
+    else if (!self->refused && request->route->start(request) == SOMA_PARKED) {
+        MHD_suspend_connection(request->connection);
+        self->state = PARKED;
+        return MHD_YES;
+    }
+    self->state = READY;
+    return send_reply(self);
+}
+
+static enum MHD_Result
+on_request(void *arg, struct MHD_Connection *connection, const char *url,
+           const char *method, const char *version, const char *data,
+           size_t *size, void **context)
+{
+    soma_worker *worker = arg;
+    http_request *self = *context;
+    (void)version;
+    if (!self) {
+        self = *context = take_request(worker);
+        if (!self)
+            return MHD_NO;
+        self->request.connection = connection;
+        begin(self, method, url);
+        return answer_early(self) ? send_reply(self) : MHD_YES;
+    }
+    if (*size) {
+        /* Without a length, a body that is too large goes on until its end or
+         * until it is too much even to throw away. */
+        size_t most = worker->web->options.max_body;
+        bool kept = !self->refused &&
+                    soma_request_append(&self->request, data, *size, most);
+        if (!kept) {
+            self->request.body_size += *size;
+            if (self->request.body_size > 2 * most + DISCARD)
+                return MHD_NO;
+        }
+        *size = 0;
+        return MHD_YES;
+    }
+    return self->state == READING ? run(self) : send_reply(self);
+}
+
+static void
+log_request(const http_request *self, uint64_t microseconds)
+{
+    const soma_request *request = &self->request;
+    if (!soma_log_wants(SOMA_LOG_DEBUG))
+        return;
+    char id[32], status[16], rows[16], time[24];
+    snprintf(id, sizeof id, "%d-%llu", request->worker->index,
+             (unsigned long long)request->id);
+    snprintf(status, sizeof status, "%d", request->reply.status);
+    snprintf(rows, sizeof rows, "%d", request->rows);
+    snprintf(time, sizeof time, "%llu", (unsigned long long)microseconds);
+    soma_log(SOMA_LOG_DEBUG, "request", "id", id, "route",
+             soma_route_label(soma_route_index(request->route)), "status",
+             status, "rows", rows, "microseconds", time, NULL);
+}
+
+static void
+on_completed(void *arg, struct MHD_Connection *connection, void **context,
+             enum MHD_RequestTerminationCode code)
+{
+    http_request *self = *context;
+    (void)arg, (void)connection, (void)code;
+    if (!self)
+        return;
+    *context = NULL;
+    if (self->request.reply.status) {
+        uint64_t time = soma_worker_now() - self->request.started;
+        soma_metrics_request(self->request.worker->metrics,
+                             soma_route_index(self->request.route),
+                             self->request.reply.status, time);
+        log_request(self, time);
+    }
+    give_back(self);
+}
+
+void
+soma_http_resume(soma_request *request)
+{
+    http_request *self = (http_request *)request;
+    self->state = READY;
+    request->worker->http->resumed = true;
+    MHD_resume_connection(request->connection);
+}
+
+/* ---- The daemon ---- */
+
+static void
+on_library_log(void *arg, const char *format, va_list arguments)
+{
+    char text[512];
+    (void)arg;
+    if (!soma_log_wants(SOMA_LOG_DEBUG))
+        return;
+    vsnprintf(text, sizeof text, format, arguments);
+    text[strcspn(text, "\r\n")] = '\0';
+    soma_log(SOMA_LOG_DEBUG, "http", "text", text, NULL);
+}
+
+/* Every worker has a listening socket of its own; the kernel divides new
+ * connections between them. */
+static int
+listen_on(const struct addrinfo *address)
+{
+    static const int on = 1;
+    int fd = socket(address->ai_family,
+                    address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) ||
+        listen(fd, BACKLOG)) {
+        int number = errno;
+        close(fd);
+        errno = number;
+        return -1;
+    }
+    return fd;
+}
+
+static int
+port_of(int fd)
+{
+    struct sockaddr_storage bound;
+    char port[8];
+    socklen_t size = sizeof bound;
+    if (getsockname(fd, (struct sockaddr *)&bound, &size) ||
+        getnameinfo((struct sockaddr *)&bound, size, NULL, 0, port, sizeof port,
+                    NI_NUMERICSERV))
+        return 0;
+    return atoi(port);
+}
+
+/* The other workers' port is the first one's, which may have been any. */
+static soma_status
+open_listener(soma_worker *worker, soma_error *err)
+{
+    const soma_web_options *options = &worker->web->options;
+    struct soma_http *http = worker->http;
+    struct addrinfo *list,
+        hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    char port[8];
+    snprintf(port, sizeof port, "%s", options->port);
+    if (worker->index > 0)
+        snprintf(port, sizeof port, "%d",
+                 soma_http_port(&worker->web->workers[0]));
+    int failure = getaddrinfo(options->host, port, &hints, &list);
+    if (failure)
+        return soma_error_set(err, SOMA_E_ARGUMENT, "--listen %s:%s: %s",
+                              options->host, options->port,
+                              gai_strerror(failure));
+    for (struct addrinfo *a = list; a && http->listener < 0; a = a->ai_next)
+        http->listener = listen_on(a);
+    freeaddrinfo(list);
+    if (http->listener < 0)
+        return soma_error_set(err, SOMA_E_IO, "listening on %s:%s: %s",
+                              options->host, port, strerror(errno));
+    http->port = port_of(http->listener);
+    return SOMA_OK;
+}
+
+static int
+per_worker(int total, int workers)
+{
+    return (total + workers - 1) / workers;
+}
+
+static soma_status
+open_daemon(soma_worker *worker, soma_error *err)
+{
+    struct soma_http *http = worker->http;
+    const soma_web_options *o = &worker->web->options;
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
+        NULL, on_request, worker, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
+        NULL, MHD_OPTION_LISTEN_SOCKET, http->listener,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, worker,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)per_worker(o->max_connections, o->workers),
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)per_worker(o->max_connections_per_address, o->workers),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_timeout,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_END);
+    if (!http->daemon)
+        return soma_error_set(err, SOMA_E_IO,
+                              "the HTTP library did not start: %s",
+                              strerror(errno));
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    struct epoll_event event = {.events = EPOLLIN};
+    http->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (http->epoll < 0 ||
+        epoll_ctl(http->epoll, EPOLL_CTL_ADD, info->epoll_fd, &event) ||
+        epoll_ctl(http->epoll, EPOLL_CTL_ADD, worker->wake, &event))
+        return soma_error_errno(err, "creating", "an epoll");
+    return SOMA_OK;
+}
+
+soma_status
+soma_http_open(soma_worker *worker, soma_error *err)
+{
+    struct soma_http *http = worker->http = calloc(1, sizeof *http);
+    if (!http)
+        return soma_error_memory(err, "a worker");
+    http->listener = http->epoll = -1;
+    soma_status status = open_listener(worker, err);
+    return status ? status : open_daemon(worker, err);
+}
+
+void
+soma_http_close(soma_worker *worker)
+{
+    struct soma_http *http = worker->http;
+    if (!http)
+        return;
+    if (http->daemon)
+        MHD_stop_daemon(http->daemon);
+    if (http->listener >= 0 && !http->daemon)
+        close(http->listener);
+    if (http->epoll >= 0)
+        close(http->epoll);
+    while (http->free) {
+        http_request *next = http->free->next;
+        soma_request_free(&http->free->request);
+        http->free = next;
+    }
+    free(http);
+    worker->http = NULL;
+}
+
+int
+soma_http_port(const soma_worker *worker)
+{
+    return worker->http->port;
+}
+
+void
+soma_http_wake(soma_worker *worker)
+{
+    static const uint64_t one = 1;
+    ssize_t written = write(worker->wake, &one, sizeof one);
+    (void)written; /* it fails only when the counter is high already */
+}
+
+static void
+wait_for_work(struct soma_http *http, soma_worker *worker, bool busy)
+{
+    struct epoll_event events[2];
+    unsigned long long milliseconds;
+    int timeout = -1;
+    if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES)
+        timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
+    if (busy)
+        timeout = 0;
+    /* While draining, look again now and then whether all is done. */
+    if (atomic_load(&worker->web->draining) && (timeout < 0 || timeout > 20))
+        timeout = 20;
+    epoll_wait(http->epoll, events, 2, timeout);
+    uint64_t count;
+    ssize_t got = read(worker->wake, &count, sizeof count);
+    (void)got; /* nothing there: it does not block */
+}
+
+void *
+soma_http_run(void *arg)
+{
+    soma_worker *worker = arg;
+    struct soma_http *http = worker->http;
+    soma_readers *readers = &worker->web->registry->readers;
+    bool busy = false, quiet = false;
+    uint64_t deadline = 0;
+    for (;;) {
+        wait_for_work(http, worker, busy);
+        if (atomic_load(&worker->web->draining) && !quiet) {
+            /* No new connections; what is open goes on. */
+            quiet = true;
+            deadline = soma_worker_now() +
+                       (uint64_t)worker->web->options.drain * 1000000;
+            int fd = MHD_quiesce_daemon(http->daemon);
+            if (fd >= 0)
+                close(fd);
+        }
+        soma_readers_enter(readers, worker->index);
+        http->resumed = false;
+        MHD_run(http->daemon);
+        busy = soma_worker_turn(worker) || http->resumed;
+        soma_readers_leave(readers, worker->index);
+        bool idle = worker->open_requests == 0 || soma_worker_now() > deadline;
+        if (quiet && idle && !worker->parked && !worker->large &&
+            !worker->awaited)
+            return NULL;
+    }
+}

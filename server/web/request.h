@@ -1,0 +1,90 @@
+/* A request on its way through the server, whatever protocol library brought
+ * it: http.c fills it in, the routes' handlers work on it, http.c sends what
+ * they leave in `reply`.
+ *
+ * All of a request's life is on its worker's thread; only while it is PARKED
+ * for a trainer does the learn job in it belong to that one (trainer.h).
+ */
+#ifndef SOMA_WEB_REQUEST_H
+#define SOMA_WEB_REQUEST_H
+
+#include "server/engine/registry.h"
+#include "server/web/floats.h"
+#include "server/web/text.h"
+
+struct soma_worker;
+struct soma_route;
+
+/* What a handler did: the reply is complete, or comes later by its finish. */
+typedef enum soma_outcome { SOMA_DONE, SOMA_PARKED } soma_outcome;
+
+typedef struct soma_reply {
+    int status;
+    const char *type;     /* Content-Type; a constant */
+    const char *allow;    /* for 405; a constant */
+    int retry_after;      /* seconds; 0: no such header */
+    bool close;           /* end the connection with it */
+    const void *constant; /* body in constant memory, else it is in text */
+    size_t constant_size;
+    soma_text text;
+} soma_reply;
+
+typedef struct soma_request {
+    struct soma_worker *worker;
+    void *connection; /* the protocol library's */
+    const struct soma_route *route;
+    uint64_t id;
+    uint64_t started; /* monotonic, microseconds */
+    /* From the head; they live as long as the request: */
+    char model[132];   /* {m} of the path; "": none */
+    const char *type;  /* Content-Type, or NULL */
+    const char *label; /* ?label=, or NULL */
+    const char *top_k; /* ?top_k=, or NULL */
+    /* The body; data[size] is a NUL: */
+    char *body;
+    size_t body_size, body_room;
+    bool body_too_large;
+
+    /* What a prediction or a lesson is about: */
+    soma_served *served;
+    soma_floats floats;
+    int rows;
+    bool list;     /* asked as a list, so answered as one */
+    int most;      /* classes to answer with (top_k), 0: all */
+    int offset;    /* first row in the worker's batch; -1: rows in floats */
+    int done;      /* rows predicted so far, of those in floats */
+    float *scores; /* [rows x outputs], of those in floats */
+    soma_snapshot *pinned; /* what they are predicted with */
+    int *labels;
+    soma_lesson *lessons;
+    soma_learn_job job;
+    struct soma_request *next; /* in the worker's queue */
+
+    soma_reply reply;
+} soma_request;
+
+/* Makes a request ready for the next use; its buffers stay. */
+void soma_request_reset(soma_request *request);
+void soma_request_free(soma_request *request);
+
+/* Appends to the body. False, and body_too_large, beyond `most`. */
+bool soma_request_append(soma_request *request, const char *data, size_t size,
+                         size_t most);
+
+/* ---- Replies ---- */
+
+/* {"error": text, "code": code} */
+__attribute__((format(printf, 4, 5))) soma_outcome
+soma_reply_error(soma_request *request, int status, const char *code,
+                 const char *format, ...);
+
+/* The one translation from soma_status to HTTP. */
+soma_outcome soma_reply_failure(soma_request *request, const soma_error *err);
+
+/* Status 200 with what stands in reply.text; 503 if memory ran out. */
+soma_outcome soma_reply_text(soma_request *request, const char *type);
+
+soma_outcome soma_reply_constant(soma_request *request, const char *type,
+                                 const void *data, size_t size);
+
+#endif

@@ -1,0 +1,91 @@
+#include "server/web/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+soma_text_free(soma_text *text)
+{
+    free(text->data);
+    *text = (soma_text){0};
+}
+
+void
+soma_text_clear(soma_text *text)
+{
+    text->used = 0;
+    text->failed = false;
+}
+
+void
+soma_text_bytes(soma_text *text, const void *bytes, size_t size)
+{
+    if (text->room - text->used < size) {
+        size_t room = (text->used + size) * 2 + 256;
+        char *data = text->failed ? NULL : realloc(text->data, room);
+        if (!data) {
+            text->failed = true;
+            return;
+        }
+        text->data = data;
+        text->room = room;
+    }
+    memcpy(text->data + text->used, bytes, size);
+    text->used += size;
+}
+
+void
+soma_text_put(soma_text *text, const char *string)
+{
+    soma_text_bytes(text, string, strlen(string));
+}
+
+void
+soma_text_quote(soma_text *text, const char *string)
+{
+    soma_text_put(text, "\"");
+    while (*string) {
+        size_t plain = 0;
+        while ((unsigned char)string[plain] >= 0x20 && string[plain] != '"' &&
+               string[plain] != '\\')
+            plain++;
+        soma_text_bytes(text, string, plain);
+        string += plain;
+        if (!*string)
+            break;
+        char escaped[8];
+        unsigned char c = (unsigned char)*string++;
+        snprintf(escaped, sizeof escaped, c < 0x20 ? "\\u%04x" : "\\%c", c);
+        soma_text_put(text, escaped);
+    }
+    soma_text_put(text, "\"");
+}
+
+void
+soma_text_whole(soma_text *text, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while (value /= 10);
+    soma_text_bytes(text, digits + at, sizeof digits - at);
+}
+
+void
+soma_text_float(soma_text *text, float value)
+{
+    char decimal[24];
+    if (!isfinite(value)) {
+        soma_text_put(text, "null");
+        return;
+    }
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(decimal, sizeof decimal, "%.*g", digits, (double)value);
+        if (strtof(decimal, NULL) == value)
+            break;
+    }
+    soma_text_put(text, decimal);
+}

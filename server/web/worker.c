@@ -1,0 +1,205 @@
+#include "server/web/worker.h"
+
+#include "server/web/http.h"
+#include "server/web/routes.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t
+soma_worker_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+soma_status
+soma_worker_create(soma_worker *worker, soma_web *web, int index,
+                   soma_error *err)
+{
+    int models = web->registry->count;
+    *worker = (soma_worker){.web = web, .index = index};
+    pthread_mutex_init(&worker->lock, NULL);
+    worker->parked_end = &worker->parked;
+    worker->large_end = &worker->large;
+    worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    worker->metrics = calloc(1, sizeof *worker->metrics);
+    worker->batches = calloc((size_t)models, sizeof *worker->batches);
+    if (worker->wake < 0)
+        return soma_error_errno(err, "creating", "an eventfd");
+    if (!worker->metrics || !worker->batches)
+        return soma_error_memory(err, "a worker");
+    soma_status status = SOMA_OK;
+    for (int i = 0; i < models && !status; i++)
+        status = soma_batch_create(&worker->batches[i],
+                                   web->registry->models[i], err);
+    return status ? status : soma_http_open(worker, err);
+}
+
+void
+soma_worker_free(soma_worker *worker)
+{
+    soma_http_close(worker);
+    for (int i = 0; worker->batches && i < worker->web->registry->count; i++)
+        soma_batch_free(&worker->batches[i]);
+    free(worker->batches);
+    free(worker->metrics);
+    if (worker->wake >= 0)
+        close(worker->wake);
+    pthread_mutex_destroy(&worker->lock);
+}
+
+static void
+append(soma_request ***end, soma_request *request)
+{
+    request->next = NULL;
+    **end = request;
+    *end = &request->next;
+}
+
+void
+soma_worker_predict(soma_request *request)
+{
+    soma_worker *worker = request->worker;
+    if (request->offset < 0)
+        append(&worker->large_end, request);
+    else
+        append(&worker->parked_end, request);
+}
+
+static void
+finish(soma_request *request, const soma_snapshot *snapshot,
+       const float *scores)
+{
+    request->route->finish(request, snapshot, scores);
+    soma_http_resume(request);
+}
+
+void
+soma_worker_flush(soma_worker *worker, soma_batch *batch)
+{
+    const soma_spec *spec = &batch->served->spec;
+    const soma_snapshot *snapshot = soma_shelf_current(&batch->served->shelf);
+    const float *scores =
+        soma_batch_forward(batch, snapshot, batch->x, batch->rows);
+    soma_metrics_batch(worker->metrics, batch->rows);
+    batch->rows = 0;
+    soma_request **at = &worker->parked, *request;
+    while ((request = *at)) {
+        if (request->served != batch->served) {
+            at = &request->next;
+            continue;
+        }
+        *at = request->next;
+        if (worker->parked_end == &request->next)
+            worker->parked_end = at;
+        finish(request, snapshot,
+               scores + (size_t)request->offset * (size_t)spec->outputs);
+    }
+}
+
+/* One piece of the oldest large request, which then goes to the end of the
+ * queue, so that large ones take turns. All pieces use the snapshot of the
+ * first: an answer names one version. */
+static void
+predict_piece(soma_worker *worker)
+{
+    soma_request *request = worker->large;
+    worker->large = request->next;
+    if (!worker->large)
+        worker->large_end = &worker->large;
+
+    soma_served *served = request->served;
+    size_t size = (size_t)served->spec.input.size;
+    size_t outputs = (size_t)served->spec.outputs;
+    size_t done = (size_t)request->done;
+    int left = request->rows - request->done;
+    int rows = left < SOMA_BATCH_ROWS ? left : SOMA_BATCH_ROWS;
+    if (!request->pinned) {
+        request->pinned = soma_shelf_current(&served->shelf);
+        soma_snapshot_pin(request->pinned);
+    }
+    const float *scores =
+        soma_batch_forward(&worker->batches[served->index], request->pinned,
+                           request->floats.data + done * size, rows);
+    soma_metrics_batch(worker->metrics, rows);
+    memcpy(request->scores + done * outputs, scores,
+           (size_t)rows * outputs * sizeof *scores);
+    request->done += rows;
+    if (request->done < request->rows) {
+        append(&worker->large_end, request);
+        return;
+    }
+    soma_snapshot *snapshot = request->pinned;
+    request->pinned = NULL;
+    finish(request, snapshot, request->scores);
+    soma_snapshot_unpin(snapshot);
+}
+
+/* On the trainer's thread: hands the request back to its worker. */
+static void
+on_learned(soma_learn_job *job)
+{
+    static const uint64_t one = 1;
+    soma_request *request = job->owner;
+    soma_worker *worker = request->worker;
+    pthread_mutex_lock(&worker->lock);
+    request->next = worker->learned;
+    worker->learned = request;
+    /* Within the lock: once it is free the worker may end and close this. */
+    ssize_t written = write(worker->wake, &one, sizeof one);
+    (void)written; /* it fails only when the counter is high already */
+    pthread_mutex_unlock(&worker->lock);
+}
+
+soma_outcome
+soma_worker_learn(soma_request *request)
+{
+    soma_error err;
+    request->job = (soma_learn_job){.count = request->rows,
+                                    .x = request->floats.data,
+                                    .labels = request->labels,
+                                    .lessons = request->lessons,
+                                    .done = on_learned,
+                                    .owner = request};
+    if (soma_trainer_submit(request->served->trainer, &request->job, &err))
+        return soma_reply_failure(request, &err);
+    request->worker->awaited++;
+    return SOMA_PARKED;
+}
+
+static void
+finish_learned(soma_worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    soma_request *list = worker->learned;
+    worker->learned = NULL;
+    pthread_mutex_unlock(&worker->lock);
+    while (list) {
+        soma_request *request = list;
+        list = request->next;
+        worker->awaited--;
+        if (request->job.err.status) {
+            soma_reply_failure(request, &request->job.err);
+            soma_http_resume(request);
+        } else {
+            finish(request, NULL, NULL);
+        }
+    }
+}
+
+bool
+soma_worker_turn(soma_worker *worker)
+{
+    finish_learned(worker);
+    for (int i = 0; i < worker->web->registry->count; i++)
+        if (worker->batches[i].rows > 0)
+            soma_worker_flush(worker, &worker->batches[i]);
+    if (worker->large)
+        predict_piece(worker);
+    return worker->large != NULL;
+}

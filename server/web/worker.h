@@ -1,0 +1,79 @@
+/* A worker: one thread that answers requests from their first byte to their
+ * last, in turns:
+ *
+ *     wait -> decode what arrived into the models' batches, park it
+ *          -> one forward pass for each model -> encode, send
+ *
+ * so requests that arrived together share a matrix product, and a lone one
+ * waits for nobody.
+ */
+#ifndef SOMA_WEB_WORKER_H
+#define SOMA_WEB_WORKER_H
+
+#include "server/engine/batch.h"
+#include "server/engine/metrics.h"
+#include "server/web/request.h"
+
+#include <pthread.h>
+
+typedef struct soma_web_options {
+    const char *host;
+    const char *port; /* "0": any free one */
+    int workers;
+    size_t max_body; /* bytes */
+    int max_rows;    /* of one request */
+    int max_connections, max_connections_per_address;
+    int idle_timeout; /* seconds */
+    int drain;        /* seconds that stopping may take */
+} soma_web_options;
+
+/* What all workers share. */
+typedef struct soma_web {
+    soma_web_options options;
+    soma_registry *registry;
+    struct soma_worker *workers; /* [options.workers] */
+    atomic_bool ready, draining;
+} soma_web;
+
+typedef struct soma_worker {
+    soma_web *web;
+    int index; /* also as a reader */
+    soma_metrics *metrics;
+    soma_batch *batches;                /* one for each model */
+    soma_request *parked, **parked_end; /* for the batches, oldest first */
+    soma_request *large, **large_end;   /* with rows of their own */
+    int open_requests;
+    int awaited; /* requests that trainers have */
+    uint64_t next_id;
+    /* Learn jobs that trainers are done with: */
+    pthread_mutex_t lock;
+    soma_request *learned;
+    int wake; /* eventfd */
+    /* The protocol library's side: http.c */
+    struct soma_http *http;
+    pthread_t thread;
+} soma_worker;
+
+soma_status soma_worker_create(soma_worker *worker, soma_web *web, int index,
+                               soma_error *err);
+void soma_worker_free(soma_worker *worker);
+
+/* Parks a request whose `rows` rows stand in its model's batch at `offset`,
+ * or in its floats. */
+void soma_worker_predict(soma_request *request);
+
+/* Predicts and finishes what is parked in this model's batch, to make room.
+ */
+void soma_worker_flush(soma_worker *worker, soma_batch *batch);
+
+/* Hands the request's learn job to its model's trainer. */
+soma_outcome soma_worker_learn(soma_request *request);
+
+/* The work of a turn after requests were read. True: there is more to do at
+ * once. */
+bool soma_worker_turn(soma_worker *worker);
+
+/* Microseconds, monotonic. */
+uint64_t soma_worker_now(void);
+
+#endif
