@@ -22,12 +22,14 @@ PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-serial-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
 	nettle-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
-	python3-numpy
+	curl jq
+LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
 
 LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+WERROR ?=
+WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
 	-Wwrite-strings -Wformat=2
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
@@ -65,12 +67,17 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## deps: install the Debian packages that building and running need
-.PHONY: deps test-deps
+.PHONY: deps test-deps lint-deps
 deps:
 	$(Q)sh tests/install.sh $(PACKAGES)
 
-test-deps: deps
-	$(Q)sh tests/install.sh $(TEST_PACKAGES)
+test-deps:
+	$(Q)sh tests/install.sh $(PACKAGES) $(TEST_PACKAGES)
+
+lint-deps:
+	$(Q)sh tests/install.sh $(PACKAGES) $(TEST_PACKAGES) $(LINT_PACKAGES)
+
+$(BUILD)/server/web/assets.o: server/web/openapi.json server/web/page.html
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -89,8 +96,70 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcmocka -lm
 
--include $(MAIN_OBJECTS:.o=.d) $(LIB_OBJECTS:.o=.d) $(UNIT_TESTS:=.d) \
+$(BUILD)/tests/http/test_%: $(BUILD)/tests/http/test_%.o \
+		$(BUILD)/tests/http/server.o $(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
+
+-include $(MAIN_OBJECTS:.o=.d) $(LIB_OBJECTS:.o=.d) \
 	$(wildcard $(BUILD)/tests/*/*.d)
+
+## run: build, and serve the shipped models on http://localhost:8080
+.PHONY: run
+run: deps
+	$(Q)$(MAKE) --no-print-directory build
+	@echo
+	@echo "Paste this into another terminal to get a prediction:"
+	@echo
+	@echo "  curl -H 'Content-Type: image/png' --data-binary @$(CURDIR)/models/samples/ankle-boot.png http://localhost:8080/models/fashion/predict"
+	@echo
+	$(Q)$(BUILD)/soma serve --listen $(or $(LISTEN),127.0.0.1:8080) \
+		--models models --default-model mnist --data build/data
+
+## test: build and run every test (SAN=address,undefined or SAN=thread too)
+.PHONY: test tests
+test: test-deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)BUILD=$(BUILD) sh tests/run.sh
+
+# Everything that tests/run.sh runs.
+tests: $(BUILD)/soma $(UNIT_TESTS) $(HTTP_TESTS)
+
+## data: fetch MNIST and CIFAR-10 to data/ (DATA=folder: from there)
+.PHONY: data
+data:
+	$(Q)sh tests/install.sh curl xz-utils
+	$(Q)sh models/fetch-data.sh $(DATA)
+
+## models: train all shipped models again (needs `make data`)
+.PHONY: models
+models: deps
+	$(Q)sh tests/install.sh dataset-fashion-mnist
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)SOMA=$(BUILD)/soma sh models/train.sh
+
+## docker: build the container image soma
+.PHONY: docker
+docker:
+	docker build -f docker/Dockerfile -t soma .
+
+## format: lay out all sources by .clang-format
+.PHONY: format lint
+SOURCES = $(shell git ls-files '*.c' '*.h')
+format: lint-deps
+	$(Q)clang-format -i $(SOURCES)
+
+## lint: clang-format, cppcheck, clang-tidy, shellcheck, the layers
+lint: lint-deps
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/libsoma.a
+	$(Q)CPPFLAGS="$(CPPFLAGS) $(LIB_CFLAGS)" BUILD=$(BUILD) sh tests/lint.sh
+
+## install: copy the program and the models below PREFIX (/usr/local)
+.PHONY: install
+install: build
+	install -D -m 755 $(BUILD)/soma $(DESTDIR)$(PREFIX)/bin/soma
+	install -d $(DESTDIR)$(PREFIX)/share/soma/models
+	install -m 644 models/*.safetensors $(DESTDIR)$(PREFIX)/share/soma/models
 
 ## clean: remove build/
 .PHONY: clean

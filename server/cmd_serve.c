@@ -6,13 +6,14 @@
 #include "server/web/http.h"
 #include "server/web/worker.h"
 
-#include <poll.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct server {
@@ -90,6 +91,18 @@ raise_limits(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static soma_status
+open_data(const char *folder, soma_error *err)
+{
+    struct stat st;
+    if (!folder || mkdir(folder, 0700) == 0)
+        return SOMA_OK;
+    if (errno == EEXIST && stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
+        errno = ENOTDIR;
+    return errno == EEXIST ? SOMA_OK
+                           : soma_error_errno(err, "--data: making", folder);
 }
 
 static soma_status
@@ -205,7 +218,9 @@ serve(server *s, const sigset_t *signals, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_registry(s, err);
+    status = open_data(s->config.data, err);
+    if (!status)
+        status = open_registry(s, err);
     if (!status)
         status = open_workers(s, err);
     if (!status)

@@ -24,6 +24,9 @@ static const soma_option options[] = {
     TEXT("default-model", "NAME", NULL, default_model,
          "Model of requests that name none. Without it the only one, if there "
          "is only one."),
+    TEXT("data", "DIR", NULL, data,
+         "Folder for the server's state, made if it is missing. This version "
+         "writes nothing there yet: what is taught is kept in memory."),
     WHOLE("workers", "N", "0", 0, 128, workers,
           "Threads that answer requests; 0: one for each core."),
     NUMBER("learning-rate", "X", "0.01", 0, 10, learning_rate,

@@ -6,7 +6,7 @@
 #include "server/options.h"
 
 typedef struct soma_config {
-    const char *listen, *models, *default_model;
+    const char *listen, *models, *default_model, *data;
     const char *log_level, *log_format;
     long workers;
     long max_body, max_rows;

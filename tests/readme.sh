@@ -1,0 +1,49 @@
+#!/bin/sh
+# The README's commands, as printed: every line of it that starts with "curl"
+# is run against a server that `make run` would start, and must answer with
+# status 200; and its table of options must be that of `soma serve --help`.
+set -u
+cd "$(dirname "$0")/.."
+soma=${1:-build/gcc}/soma
+log=$(mktemp)
+bad=0
+
+"$soma" serve --listen 127.0.0.1:0 --models models --default-model mnist 2>"$log" &
+server=$!
+trap 'kill $server 2>/dev/null; rm -f "$log" "$log".*' EXIT
+port=
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    port=$(sed -n 's,.*address=http://127.0.0.1:\([0-9]*\).*,\1,p' "$log")
+    [ -n "$port" ] && break
+    sleep 0.3
+done
+[ -n "$port" ] || { echo "readme.sh: the server did not start"; cat "$log"; exit 1; }
+
+# Lines may be continued by a backslash.
+sed -e ':a' -e '/\\$/{N;s/\\\n *//;ba' -e '}' README.md |
+    grep '^curl .*localhost:8080' >"$log".lines
+count=0
+while IFS= read -r line; do
+    count=$((count + 1))
+    here=$(printf '%s\n' "$line" | sed "s/localhost:8080/127.0.0.1:$port/g; s/^curl /curl -sS --max-time 10 -w '\\\\n%{http_code}' /; s/ | jq.*$//")
+    status=$(sh -c "$here" | tail -n1)
+    if [ "$status" != 200 ]; then
+        echo "readme.sh: $status from: $line"
+        bad=1
+    fi
+done <"$log".lines
+if [ "$count" -lt 5 ]; then
+    echo "readme.sh: found only $count curl lines in README.md"
+    bad=1
+fi
+
+# The options: `--name` in the README's table and in --help.
+sed -n 's/^| `--\([a-z-]*\).*/\1/p' README.md | sort >"$log".readme
+"$soma" serve --help | sed -n 's/^  --\([a-z-]*\).*/\1/p' | sort >"$log".help
+if ! cmp -s "$log".readme "$log".help; then
+    echo "readme.sh: the options in README.md are not those of soma serve --help:"
+    diff "$log".readme "$log".help
+    bad=1
+fi
+[ "$bad" = 0 ] && echo "README: $count curl lines answered, options as in --help"
+exit $bad

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Runs every test program below $BUILD/tests and the scripts beside this one,
+# and adds up what they say. Ends with "N passed, N failed".
+#
+# Test programs use cmocka; each test of theirs counts. Real MNIST and
+# CIFAR-10 are used where SOMA_TEST_DATA, data/ or ../shared/data has them.
+set -u
+cd "$(dirname "$0")/.."
+build=${BUILD:-build/gcc}
+passed=0
+failed=0
+export SOMA="$build/soma"
+export SOMA_MODELS=models
+
+# What the sanitizers find must fail the test that found it.
+export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_leaks=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS="exitcode=99:halt_on_error=0:suppressions=tests/tsan.supp"
+
+if [ -z "${SOMA_TEST_DATA:-}" ]; then
+    if [ -d data/mnist ] && [ -d data/cifar10 ]; then
+        SOMA_TEST_DATA=$PWD/data
+    elif [ -f ../shared/data/cifar10.tar.xz ]; then
+        sh models/fetch-data.sh ../shared/data && SOMA_TEST_DATA=$PWD/data
+    fi
+fi
+if [ -n "${SOMA_TEST_DATA:-}" ]; then
+    export SOMA_TEST_DATA
+    echo "MNIST and CIFAR-10: $SOMA_TEST_DATA"
+else
+    echo "MNIST and CIFAR-10 are not here (make data): their tests say NOT TESTED"
+fi
+
+# A program's tests as cmocka counts them; if it dies, one failure more.
+program() {
+    name=$(basename "$1")
+    start=$(date +%s)
+    log=$build/tests/$name.log
+    timeout 900 "$1" >"$log" 2>&1
+    code=$?
+    good=$(sed -n 's/.*\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -n1)
+    bad=$(sed -n 's/.*\[  FAILED  \] \([0-9]*\) test(s), .*/\1/p;s/.*\[  FAILED  \] .* \([0-9]*\) test(s).*/\1/p' "$log" | tail -n1)
+    good=${good:-0}
+    bad=${bad:-0}
+    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    if [ "$code" -eq 0 ] && [ "$good" -eq 0 ]; then
+        echo "$name: ran no test"
+        bad=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    echo "$name: $good passed, $bad failed ($(($(date +%s) - start)) s)"
+    grep 'NOT TESTED' "$log"
+    [ "$bad" -eq 0 ] || cat "$log"
+}
+
+script() {
+    if sh "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "$1: failed"
+    fi
+}
+
+for test in "$build"/tests/unit/test_* "$build"/tests/http/test_*; do
+    case $test in *.o | *.d | *.log) continue ;; esac
+    [ -x "$test" ] && program "$test"
+done
+script tests/layers.sh "$build"
+script tests/readme.sh "$build"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
