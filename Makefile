@@ -19,7 +19,7 @@ VERBOSE ?= 0
 Q := $(if $(filter 0,$(VERBOSE)),@)
 
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
-	libopenblas-serial-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
+	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
 	nettle-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
 	curl jq

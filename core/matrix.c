@@ -16,10 +16,20 @@ enum {
     DEPTH = 3840, /* inputs of one call: GROUP * SOMA_PANEL * DEPTH < 1e6 */
 };
 
-void
-soma_matrix_setup(void)
+/* A serial build hands out its packing buffers without a lock: products of
+ * two threads at once come out wrong, in silence (seen with Debian's
+ * libopenblas0-serial 0.3.21). */
+soma_status
+soma_matrix_setup(soma_error *err)
 {
+    if (openblas_get_parallel() == OPENBLAS_SEQUENTIAL)
+        return soma_error_set(err, SOMA_E_UNSUPPORTED,
+                              "this OpenBLAS is a serial build, which is not "
+                              "safe to call from several threads; install "
+                              "libopenblas0-pthread and choose it with "
+                              "update-alternatives");
     openblas_set_num_threads(1);
+    return SOMA_OK;
 }
 
 const char *

@@ -16,13 +16,16 @@
 #ifndef SOMA_CORE_MATRIX_H
 #define SOMA_CORE_MATRIX_H
 
+#include "core/status.h"
+
 #include <stddef.h>
 
 enum { SOMA_PANEL = 64 };
 
 /* Prepares the BLAS: one thread for each call, since parallelism comes from
- * the callers. Call once, before other threads start. */
-void soma_matrix_setup(void);
+ * the callers. Call once, before other threads start. SOMA_E_UNSUPPORTED for
+ * a build of OpenBLAS that only one thread may call. */
+soma_status soma_matrix_setup(soma_error *err);
 
 /* Name of the BLAS and of the kernels it chose for this machine. */
 const char *soma_matrix_library(void);

@@ -28,6 +28,5 @@ train cifar10-linear data/cifar10 --hidden none --epochs 30 \
     --learning-rate 0.002 --l2 0.05 --flip
 train cifar10 data/cifar10 --hidden 100 --epochs 40 --learning-rate 0.03 \
     --shift 2 --flip
-train cifar10-deep data/cifar10 --hidden 1024,256 --epochs 70 \
-    --learning-rate 0.03 --l2 0.004 --shift 1 --flip --clip 1 --dropout 0.2 \
-    --smoothing 0.05
+train cifar10-deep data/cifar10 --hidden 1024,256 --epochs 100 \
+    --learning-rate 0.03 --l2 0.003 --shift 1 --flip --clip 1 --dropout 0.15

@@ -41,7 +41,9 @@ main(int argc, char **argv)
     }
     if (!strcmp(name, "--version"))
         name = "version";
-    soma_matrix_setup();
+    soma_error err;
+    if (soma_matrix_setup(&err))
+        return soma_command_fail(&err);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(name, commands[i].name))
             return commands[i].run(argc - 2, argv + 2);

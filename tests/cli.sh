@@ -1,0 +1,156 @@
+#!/bin/sh
+# The command line as a person uses it: train, evaluate, inspect, health,
+# version, right and wrong. Usage: cli.sh BUILD_FOLDER
+set -u
+cd "$(dirname "$0")/.."
+soma=${1:-build/gcc}/soma
+fashion=/usr/share/datasets/fashion-mnist
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+passed=0
+failed=0
+
+ok() { # ok NAME: by the status of the command before
+    if [ "$2" = 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "cli.sh: $1: failed"
+        cat "$dir/out" "$dir/err" 2>/dev/null
+    fi
+}
+
+# says NAME CODE TEXT command...: exits with CODE and prints TEXT
+says() {
+    name=$1
+    code=$2
+    text=$3
+    shift 3
+    timeout 120 "$@" >"$dir/out" 2>"$dir/err"
+    got=$?
+    [ "$got" = "$code" ] && cat "$dir/out" "$dir/err" | grep -qF -- "$text"
+    ok "$name (exit code $got, expected $code and \"$text\")" $?
+}
+
+accuracy() { # accuracy MODEL DATASET
+    "$soma" evaluate "$1" --dataset "$2" --json | jq .accuracy
+}
+
+digest() {
+    "$soma" inspect "$1" | sed -n 's/^digest *//p'
+}
+
+above() { # above VALUE BOUND
+    awk "BEGIN { exit !($1 > $2) }"
+}
+
+# ---- Training on real images
+says "train" 0 "validation accuracy" "$soma" train --dataset $fashion \
+    --hidden 32 --epochs 1 --out "$dir/a.safetensors"
+above "$(accuracy "$dir/a.safetensors" $fashion)" 0.78
+ok "one epoch of Fashion-MNIST reaches 78 %" $?
+says "the same seed again" 0 "loss" "$soma" train --dataset $fashion \
+    --hidden 32 --epochs 1 --out "$dir/b.safetensors"
+[ "$(digest "$dir/a.safetensors")" = "$(digest "$dir/b.safetensors")" ]
+ok "same seed and threads, same weights" $?
+says "another seed" 0 "loss" "$soma" train --dataset $fashion --hidden 32 \
+    --epochs 1 --seed 2 --out "$dir/c.safetensors"
+[ "$(digest "$dir/a.safetensors")" != "$(digest "$dir/c.safetensors")" ]
+ok "another seed, other weights" $?
+says "going on" 0 "loss" "$soma" train --dataset $fashion --epochs 2 \
+    --from "$dir/a.safetensors" --out "$dir/d.safetensors"
+above "$(accuracy "$dir/d.safetensors" $fashion)" \
+    "$(accuracy "$dir/a.safetensors" $fashion)"
+ok "--from goes on from what was learned" $?
+
+# ---- Ctrl-C keeps the best so far
+"$soma" train --dataset $fashion --hidden 64 --epochs 1000 \
+    --out "$dir/stopped.safetensors" >"$dir/out" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 100); do
+    grep -q 'epoch 2/' "$dir/err" && break
+    sleep 0.2
+done
+kill -INT $pid
+wait $pid
+code=$?
+[ $code = 0 ] && grep -q 'stopped early: keeping the weights of epoch' "$dir/out"
+ok "Ctrl-C exits 0 and says what it kept (exit code $code)" $?
+above "$(accuracy "$dir/stopped.safetensors" $fashion)" 0.8
+ok "what Ctrl-C kept can be used" $?
+
+# ---- A single neuron, and the other kinds, on a small table
+awk 'BEGIN { srand(7); print "kind,x,y,z"
+    for (i = 0; i < 600; i++) { k = i % 2; x = rand() + k; y = rand() - k
+        printf "%s,%.4f,%.4f,%.4f\n", k ? "high" : "low", x, y, rand() } }' \
+    >"$dir/table.csv"
+says "logistic" 0 "loss" "$soma" train --dataset "$dir/table.csv" --hidden none \
+    --loss logistic --out "$dir/neuron.safetensors"
+above "$(accuracy "$dir/neuron.safetensors" "$dir/table.csv")" 0.97
+ok "a single neuron tells two classes apart" $?
+says "hinge" 0 "loss" "$soma" train --dataset "$dir/table.csv" --hidden none \
+    --loss hinge --learning-rate 0.01 --out "$dir/svm.safetensors"
+above "$(accuracy "$dir/svm.safetensors" "$dir/table.csv")" 0.97
+ok "a linear SVM does too" $?
+for kind in sigmoid tanh relu leaky_relu maxout identity; do
+    says "$kind" 0 "loss" "$soma" train --dataset "$dir/table.csv" --hidden 8,8 \
+        --activation $kind --loss multiclass_hinge --learning-rate 0.02 \
+        --epochs 40 --out "$dir/kind.safetensors"
+    above "$(accuracy "$dir/kind.safetensors" "$dir/table.csv")" 0.95
+    ok "$kind layers learn" $?
+done
+says "inspect" 0 "maxout" "$soma" inspect "$(
+    "$soma" train --dataset "$dir/table.csv" --hidden 4 --activation maxout \
+        --out "$dir/maxout.safetensors" >/dev/null 2>&1
+    echo "$dir/maxout.safetensors"
+)"
+says "health of units" 0 "dead on average" "$soma" inspect models/mnist.safetensors \
+    --dataset $fashion
+
+# ---- Folders of pictures
+for name in bag dress sneaker; do
+    mkdir -p "$dir/pictures/$name"
+    for i in 1 2 3 4; do
+        cp "models/samples/$name.png" "$dir/pictures/$name/$i.png"
+    done
+done
+says "pictures" 0 "loss" "$soma" train --dataset "$dir/pictures" --hidden 16 \
+    --validation 0 --epochs 60 --batch 4 --out "$dir/pictures.safetensors"
+says "pictures again" 0 "accuracy 100.00 %" "$soma" evaluate \
+    "$dir/pictures.safetensors" --dataset "$dir/pictures"
+
+# ---- Wrong usage exits 2, failure 1; both say what is wrong
+says "no command" 2 "usage: soma COMMAND" "$soma"
+says "unknown command" 2 'no command "fly"' "$soma" fly
+says "unknown option" 2 "no option --speed" "$soma" train --speed 3
+says "no dataset" 2 "--dataset is missing" "$soma" train --out x
+says "no out" 2 "--out is missing" "$soma" train --dataset x
+says "not a number" 2 "--epochs: expected a whole number, 1 to 100000, got" \
+    "$soma" train --epochs many
+says "environment" 2 "SOMA_EPOCHS: expected a whole number" \
+    env SOMA_EPOCHS=0 "$soma" train
+says "activation" 2 '--activation: unknown "elu"' "$soma" train \
+    --dataset "$dir/table.csv" --out x --activation elu
+says "loss" 2 'there are: softmax_cross_entropy' "$soma" train \
+    --dataset "$dir/table.csv" --out x --loss mse
+says "two classes" 2 "tells two classes apart" "$soma" train \
+    --dataset $fashion --out x --hidden none --loss logistic
+says "hidden" 2 "--hidden: expected" "$soma" train --dataset "$dir/table.csv" \
+    --out x --hidden 10,
+says "no such dataset" 1 "nowhere" "$soma" train --dataset "$dir/nowhere" --out x
+says "no such model" 1 "nothing.safetensors" "$soma" inspect "$dir/nothing.safetensors"
+says "not a model" 1 "table.csv" "$soma" inspect "$dir/table.csv"
+says "another shape" 1 "values" "$soma" evaluate models/cifar10.safetensors \
+    --dataset $fashion
+says "cannot write" 1 "no/such/folder" "$soma" train --dataset "$dir/table.csv" \
+    --epochs 1 --out "$dir/no/such/folder/m.safetensors"
+says "divergence" 1 "try a lower learning rate" "$soma" train \
+    --dataset "$dir/table.csv" --hidden 8 --learning-rate 1000 --l2 0 \
+    --normalise none --out "$dir/x.safetensors"
+says "health without a server" 1 "" "$soma" health http://127.0.0.1:1
+says "health of nonsense" 2 "expected http://host:port" "$soma" health ftp://x
+says "version" 0 "soma 0." "$soma" version
+says "help" 0 "--max-rows" "$soma" serve --help
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
