@@ -34,9 +34,11 @@ void soma_checkpoint_free(soma_checkpoint *checkpoint);
 /* Reads a model file. A safetensors file without `soma` metadata (a PyTorch
  * state_dict) needs `sidecar`: the JSON text of the same object, as
  * the head of state_dict.c says; NULL means: use PATH.json if there is such a
- * file beside it. In the sidecar `layers` entries may leave out "units".
- * SOMA_E_NOT_FOUND, SOMA_E_FORMAT, SOMA_E_SHAPE, SOMA_E_LIMIT,
- * SOMA_E_NOT_FINITE... the text starts with the path. */
+ * file beside it. In the sidecar `layers` entries may leave out "units". For a
+ * file with `soma` metadata no sidecar is looked at.
+ * SOMA_E_NOT_FOUND only for the file itself; SOMA_E_FORMAT, SOMA_E_SHAPE,
+ * SOMA_E_LIMIT, SOMA_E_NOT_FINITE, SOMA_E_UNSUPPORTED... the text names the
+ * path, and the tensor or the member of the JSON. */
 soma_status soma_checkpoint_read(const char *path, const char *sidecar,
                                  soma_checkpoint *checkpoint, soma_error *err);
 
@@ -44,8 +46,9 @@ soma_status soma_checkpoint_read(const char *path, const char *sidecar,
 soma_status soma_checkpoint_parse(soma_bytes *bytes, const char *sidecar,
                                   soma_checkpoint *checkpoint, soma_error *err);
 
-/* dtype: SOMA_F32 or SOMA_F16 (rounds; the digest of what is read back is
- * that of the rounded weights). */
+/* dtype: SOMA_F32, or SOMA_F16 or SOMA_BF16 (they round; the digest of what is
+ * read back is that of the rounded weights). SOMA_E_NOT_FINITE, or
+ * SOMA_E_ARGUMENT for a weight that 16 bits cannot hold. */
 soma_status soma_checkpoint_build(const soma_checkpoint *checkpoint,
                                   soma_dtype dtype, soma_bytes *bytes,
                                   soma_error *err);
@@ -59,8 +62,9 @@ soma_status soma_checkpoint_write(const char *path,
 json_t *soma_checkpoint_describe(const soma_spec *spec, const soma_model *model,
                                  const soma_classes *classes);
 
-/* The other way; for sidecars and for `soma train --spec`. mean and std go to
- * malloc'ed arrays of spec->input.normals floats (NULL if 0). */
+/* The other way. mean and std go to malloc'ed arrays of spec->input.normals
+ * floats (NULL if 0), classes is to be freed. Errors name the member, e.g.
+ * `layers[1].units: expected a whole number from 1 to 1048576, got "ten"`. */
 soma_status soma_checkpoint_spec(const json_t *object, soma_spec *spec,
                                  float **mean, float **std,
                                  soma_classes *classes, soma_error *err);

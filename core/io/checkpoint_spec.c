@@ -9,13 +9,21 @@
  *      "classes": ["airplane", ...],
  *      "training": {...}, "made": {...}}
  *
- * range is [0, 255] if left out; mean and std are 0 and 1 if left out, and
- * have one entry for each channel or one for all; activation is identity if
- * left out; leaky_relu takes "slope" (0.01), maxout "pieces" (2). Members not
- * named here are ignored.
+ * input.shape   1 to 4 whole numbers
+ * input.range   two numbers, the lower first; [0, 255] if left out
+ * input.mean    one number for each channel, or one for all; 0 if left out
+ * input.std     the same, above 0; 1 if left out
+ * layers        1 to 32; activation is identity if left out; leaky_relu takes
+ *               "slope" (0.01), maxout "pieces" (2), the others take neither
+ * classes       names that differ, one for each class; may be left out
+ * training,     objects, may be left out; nothing in here is read by soma
+ * made
+ *
+ * All numbers must be finite float32. Members not named here are ignored.
  */
 #include "core/activation.h"
 #include "core/io/checkpoint.h"
+#include "core/io/quote.h"
 #include "core/loss.h"
 
 #include <math.h>
@@ -28,9 +36,13 @@ static soma_status
 expected(soma_error *err, const char *where, const char *what,
          const json_t *got)
 {
-    char *text = got ? json_dumps(got, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    soma_error_set(err, SOMA_E_FORMAT, "%s: expected %s, got %.60s", where,
-                   what, text ? text : "nothing");
+    enum { MOST = 60 };
+    size_t flags = JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII |
+                   JSON_REAL_PRECISION(9);
+    char *text = got ? json_dumps(got, flags) : NULL;
+    soma_error_set(err, SOMA_E_FORMAT, "%s: expected %s, got %.*s%s", where,
+                   what, MOST, text ? text : "nothing",
+                   text && strlen(text) > MOST ? "..." : "");
     free(text);
     return SOMA_E_FORMAT;
 }
@@ -62,8 +74,8 @@ read_shape(const json_t *shape, soma_input *input, soma_error *err)
     for (size_t i = 0; good && i < rank; i++)
         good = whole_in(json_array_get(shape, i), 1, &input->shape[i]);
     if (!good)
-        return expected(err, "input.shape", "1 to 4 whole numbers from 1",
-                        shape);
+        return expected(err, "input.shape",
+                        "1 to 4 whole numbers from 1 to 1048576", shape);
     input->rank = (int)rank;
     return SOMA_OK;
 }
@@ -84,87 +96,145 @@ read_range(const json_t *range, soma_input *input, soma_error *err)
     return SOMA_OK;
 }
 
-/* mean or std: `count` finite numbers, above `least` (std must be above 0).
- */
+/* How many entries mean or std has: input->normals becomes the larger. */
 static soma_status
-read_normals(const json_t *array, const char *where, float above,
-             float **values, soma_error *err)
+count_normals(const json_t *array, const char *where, soma_input *input,
+              soma_error *err)
 {
-    size_t count = json_array_size(array);
-    float *read = malloc((count + 1) * sizeof *read);
-    if (!read)
-        return soma_error_memory(err, where);
-    bool good = count > 0;
-    for (size_t i = 0; good && i < count; i++)
-        good = finite_number(json_array_get(array, i), &read[i]) &&
-               read[i] > above;
-    if (!good) {
-        free(read);
-        return expected(err, where,
-                        above < 0 ? "finite numbers" : "finite numbers above 0",
-                        array);
+    char what[64];
+    size_t size = json_array_size(array);
+    if (!array)
+        return SOMA_OK;
+    if (size != 1 && size != (size_t)input->channels) {
+        snprintf(what, sizeof what,
+                 input->channels > 1 ? "an array of 1 or %d numbers"
+                                     : "an array of %d number",
+                 input->channels);
+        return expected(err, where, what, array);
     }
-    *values = read;
+    if ((int)size > input->normals)
+        input->normals = (int)size;
     return SOMA_OK;
 }
 
+/* `count` numbers; a single one stands for all. */
 static soma_status
-read_input(const json_t *json, soma_input *input, float **mean, float **std,
-           soma_error *err)
+fill_normals(const json_t *array, const char *where, int count, bool positive,
+             float **values, soma_error *err)
+{
+    bool single = json_array_size(array) == 1;
+    *values = malloc((size_t)count * sizeof **values);
+    if (!*values)
+        return soma_error_memory(err, where);
+    for (int i = 0; i < count; i++) {
+        float *value = &(*values)[i];
+        *value = positive ? 1 : 0;
+        if (array &&
+            (!finite_number(json_array_get(array, single ? 0 : (size_t)i),
+                            value) ||
+             (positive && *value <= 0)))
+            return expected(
+                err, where,
+                positive ? "finite numbers above 0" : "finite numbers", array);
+    }
+    return SOMA_OK;
+}
+
+/* Needs the input's channels. */
+static soma_status
+read_normals(const json_t *json, soma_input *input, float **mean, float **std,
+             soma_error *err)
+{
+    const json_t *means = json_object_get(json, "mean");
+    const json_t *stds = json_object_get(json, "std");
+    soma_status status = count_normals(means, "input.mean", input, err);
+    if (!status)
+        status = count_normals(stds, "input.std", input, err);
+    if (status || input->normals == 0)
+        return status;
+    status =
+        fill_normals(means, "input.mean", input->normals, false, mean, err);
+    if (!status)
+        status =
+            fill_normals(stds, "input.std", input->normals, true, std, err);
+    return status;
+}
+
+static soma_status
+read_input(const json_t *json, soma_input *input, soma_error *err)
 {
     if (!json_is_object(json))
         return expected(err, "input", "an object", json);
-    const json_t *means = json_object_get(json, "mean");
-    const json_t *stds = json_object_get(json, "std");
     soma_status status = read_shape(json_object_get(json, "shape"), input, err);
     if (!status)
         status = read_range(json_object_get(json, "range"), input, err);
-    if (status || (!means && !stds))
-        return status;
-    if (json_array_size(means) != json_array_size(stds))
-        return expected(err, "input.std", "as many numbers as input.mean",
-                        stds);
-    input->normals = (int)json_array_size(means);
-    status = read_normals(means, "input.mean", -INFINITY, mean, err);
-    if (!status)
-        status = read_normals(stds, "input.std", 0, std, err);
     return status;
+}
+
+/* The parameter that some activations have. */
+static soma_status
+read_parameter(const json_t *json, int i, soma_layer *layer, soma_error *err)
+{
+    static const char *const names[] = {"slope", "pieces"};
+    const char *own = layer->activation->parameter;
+    char where[48];
+    layer->pieces = 1;
+    layer->slope = 0;
+    for (int k = 0; k < 2; k++) {
+        const json_t *value = json_object_get(json, names[k]);
+        bool taken = own && !strcmp(own, names[k]);
+        float number = layer->activation->parameter_default;
+        snprintf(where, sizeof where, "layers[%d].%s", i, names[k]);
+        if (value && !taken)
+            return soma_error_set(err, SOMA_E_FORMAT, "%s: %s takes none",
+                                  where, layer->activation->name);
+        if (!taken)
+            continue;
+        if (k == 0) {
+            layer->slope = number;
+            if (value && !finite_number(value, &layer->slope))
+                return expected(err, where, "a finite number", value);
+        } else {
+            layer->pieces = (int)number;
+            if (value && !whole_in(value, 2, &layer->pieces))
+                return expected(err, where, "a whole number from 2 to 1048576",
+                                value);
+        }
+    }
+    return SOMA_OK;
+}
+
+/* What soma_activation_find and soma_loss_find do not know is a fault of the
+ * file here. */
+static soma_status
+unknown_kind(soma_error *err, const char *where)
+{
+    soma_error_prefix(err, "%s", where);
+    if (err)
+        err->status = SOMA_E_FORMAT;
+    return SOMA_E_FORMAT;
 }
 
 static soma_status
 read_layer(const json_t *json, int i, soma_layer *layer, soma_error *err)
 {
-    char where[64];
+    char where[48];
     snprintf(where, sizeof where, "layers[%d]", i);
     if (!json_is_object(json))
         return expected(err, where, "an object", json);
     const json_t *units = json_object_get(json, "units");
     const json_t *activation = json_object_get(json, "activation");
-    const json_t *slope = json_object_get(json, "slope");
-    const json_t *pieces = json_object_get(json, "pieces");
     snprintf(where, sizeof where, "layers[%d].units", i);
     if (!whole_in(units, 1, &layer->units))
         return expected(err, where, "a whole number from 1 to 1048576", units);
     snprintf(where, sizeof where, "layers[%d].activation", i);
     if (activation && !json_is_string(activation))
         return expected(err, where, "a name", activation);
-    soma_status status = soma_activation_find(
-        activation ? json_string_value(activation) : "identity",
-        &layer->activation, err);
-    if (status) {
-        soma_error_prefix(err, "%s", where);
-        return status;
-    }
-    const char *parameter = layer->activation->parameter;
-    layer->pieces = parameter && !strcmp(parameter, "pieces") ? 2 : 1;
-    layer->slope = 0.01f;
-    snprintf(where, sizeof where, "layers[%d].slope", i);
-    if (slope && !finite_number(slope, &layer->slope))
-        return expected(err, where, "a finite number", slope);
-    snprintf(where, sizeof where, "layers[%d].pieces", i);
-    if (pieces && layer->pieces > 1 && !whole_in(pieces, 2, &layer->pieces))
-        return expected(err, where, "a whole number from 2", pieces);
-    return SOMA_OK;
+    char name[SOMA_QUOTE_SIZE]; /* changes no known name */
+    soma_quote(activation ? json_string_value(activation) : "identity", name);
+    if (soma_activation_find(name, &layer->activation, err))
+        return unknown_kind(err, where);
+    return read_parameter(json, i, layer, err);
 }
 
 static soma_status
@@ -182,31 +252,84 @@ read_layers(const json_t *json, soma_spec *spec, soma_error *err)
 }
 
 static soma_status
-read_classes(const json_t *json, int count, soma_classes *classes,
-             soma_error *err)
+read_loss(const json_t *json, const soma_loss **loss, soma_error *err)
 {
-    if (!json)
-        return SOMA_OK;
-    if (!json_is_array(json) || json_array_size(json) != (size_t)count) {
-        char what[48];
-        snprintf(what, sizeof what, "an array of %d names", count);
-        return expected(err, "classes", what, json);
-    }
-    classes->names = calloc((size_t)count, sizeof *classes->names);
-    if (!classes->names)
-        return soma_error_memory(err, "names of classes");
+    if (!json_is_string(json))
+        return expected(err, "loss", "a name", json);
+    char name[SOMA_QUOTE_SIZE]; /* changes no known name */
+    if (soma_loss_find(soma_quote(json_string_value(json), name), loss, err))
+        return unknown_kind(err, "loss");
+    return SOMA_OK;
+}
+
+/* `seen` is an object of the names so far: to look each up in the array would
+ * take forever for a million. */
+static soma_status
+read_names(const json_t *json, int count, soma_classes *classes, json_t *seen,
+           soma_error *err)
+{
+    char where[48];
     for (int i = 0; i < count; i++) {
         const json_t *name = json_array_get(json, (size_t)i);
-        if (json_string_length(name) == 0 ||
-            soma_classes_find(classes, json_string_value(name)) >= 0)
-            return expected(err, "classes",
-                            "names that are not empty and differ", name);
-        classes->names[i] = strdup(json_string_value(name));
+        const char *text = json_string_value(name);
+        snprintf(where, sizeof where, "classes[%d]", i);
+        if (json_string_length(name) == 0)
+            return expected(err, where, "a name that is not empty", name);
+        if (json_object_get(seen, text))
+            return expected(err, where, "a name that differs from the others",
+                            name);
+        classes->names[i] = strdup(text);
         if (!classes->names[i])
             return soma_error_memory(err, "names of classes");
         classes->count++;
+        if (json_object_set_new(seen, text, json_true()))
+            return soma_error_memory(err, "names of classes");
     }
     return SOMA_OK;
+}
+
+static soma_status
+read_classes(const json_t *json, int count, soma_classes *classes,
+             soma_error *err)
+{
+    char what[48];
+    if (!json)
+        return SOMA_OK;
+    if (!json_is_array(json) || json_array_size(json) != (size_t)count) {
+        snprintf(what, sizeof what, "an array of %d names", count);
+        return expected(err, "classes", what, json);
+    }
+    json_t *seen = json_object();
+    classes->names = calloc((size_t)count, sizeof *classes->names);
+    soma_status status = seen && classes->names
+                             ? read_names(json, count, classes, seen, err)
+                             : soma_error_memory(err, "names of classes");
+    json_decref(seen);
+    return status;
+}
+
+/* The spec is finished twice: mean and std are checked against the channels,
+ * which the first time derives, and move what stands behind them. */
+static soma_status
+read_spec(const json_t *object, soma_spec *spec, float **mean, float **std,
+          soma_error *err)
+{
+    const json_t *format = json_object_get(object, "format");
+    const json_t *input = json_object_get(object, "input");
+    if (!json_is_integer(format) || json_integer_value(format) != 1)
+        return expected(err, "format", "1", format);
+    soma_status status = read_input(input, &spec->input, err);
+    if (!status)
+        status = read_layers(json_object_get(object, "layers"), spec, err);
+    if (!status)
+        status = read_loss(json_object_get(object, "loss"), &spec->loss, err);
+    if (!status)
+        status = soma_spec_finish(spec, err);
+    if (!status)
+        status = read_normals(input, &spec->input, mean, std, err);
+    if (!status)
+        status = soma_spec_finish(spec, err);
+    return status;
 }
 
 soma_status
@@ -217,21 +340,8 @@ soma_checkpoint_spec(const json_t *object, soma_spec *spec, float **mean,
     *mean = *std = NULL;
     *classes = (soma_classes){0, NULL};
     if (!json_is_object(object))
-        return expected(err, "soma", "an object", object);
-    const json_t *format = json_object_get(object, "format");
-    const json_t *loss = json_object_get(object, "loss");
-    if (!json_is_integer(format) || json_integer_value(format) != 1)
-        return expected(err, "format", "1", format);
-    soma_status status = read_input(json_object_get(object, "input"),
-                                    &spec->input, mean, std, err);
-    if (!status)
-        status = read_layers(json_object_get(object, "layers"), spec, err);
-    if (!status && !json_is_string(loss))
-        status = expected(err, "loss", "a name", loss);
-    if (!status)
-        status = soma_loss_find(json_string_value(loss), &spec->loss, err);
-    if (!status)
-        status = soma_spec_finish(spec, err);
+        return expected(err, "spec", "an object", object);
+    soma_status status = read_spec(object, spec, mean, std, err);
     if (!status)
         status = read_classes(json_object_get(object, "classes"), spec->classes,
                               classes, err);
@@ -242,78 +352,4 @@ soma_checkpoint_spec(const json_t *object, soma_spec *spec, float **mean,
         soma_classes_free(classes);
     }
     return status;
-}
-
-/* The shortest decimal that reads back as this float32, as a JSON number. */
-static json_t *
-number(float value)
-{
-    char text[32];
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value)
-            break;
-    }
-    double read = strtod(text, NULL);
-    return read == floor(read) && fabs(read) < 1e15
-               ? json_integer((json_int_t)read)
-               : json_real(read);
-}
-
-static json_t *
-numbers(const float *values, int count)
-{
-    json_t *array = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(array, number(values[i]));
-    return array;
-}
-
-static json_t *
-describe_input(const soma_input *input, const soma_model *model)
-{
-    json_t *shape = json_array();
-    for (int i = 0; i < input->rank; i++)
-        json_array_append_new(shape, json_integer(input->shape[i]));
-    json_t *json = json_pack("{s:o, s:[o, o]}", "shape", shape, "range",
-                             number(input->low), number(input->high));
-    if (json && input->normals) {
-        json_object_set_new(json, "mean",
-                            numbers(soma_model_mean(model), input->normals));
-        json_object_set_new(json, "std",
-                            numbers(soma_model_std(model), input->normals));
-    }
-    return json;
-}
-
-static json_t *
-describe_layer(const soma_layer *layer)
-{
-    const char *parameter = layer->activation->parameter;
-    json_t *json = json_pack("{s:i, s:s}", "units", layer->units, "activation",
-                             layer->activation->name);
-    if (json && parameter && !strcmp(parameter, "pieces"))
-        json_object_set_new(json, parameter, json_integer(layer->pieces));
-    else if (json && parameter)
-        json_object_set_new(json, parameter, number(layer->slope));
-    return json;
-}
-
-json_t *
-soma_checkpoint_describe(const soma_spec *spec, const soma_model *model,
-                         const soma_classes *classes)
-{
-    json_t *layers = json_array();
-    for (int i = 0; i < spec->depth; i++)
-        json_array_append_new(layers, describe_layer(&spec->layers[i]));
-    json_t *json = json_pack("{s:o, s:o, s:s}", "input",
-                             describe_input(&spec->input, model), "layers",
-                             layers, "loss", spec->loss->name);
-    if (json && classes->count) {
-        json_t *names = json_array();
-        for (int i = 0; i < classes->count; i++)
-            json_array_append_new(names, json_string(classes->names[i]));
-        json_object_set_new(json, "classes", names);
-    }
-    return json;
 }

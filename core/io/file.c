@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +20,8 @@ soma_bytes_free(soma_bytes *bytes)
     *bytes = (soma_bytes){NULL, 0};
 }
 
-/* Reads `size` bytes and puts a NUL behind them. */
+/* ---- Reading ---- */
+
 static soma_status
 read_all(int fd, size_t size, const char *path, soma_bytes *bytes,
          soma_error *err)
@@ -45,18 +48,20 @@ static soma_status
 read_file(const char *path, size_t limit, soma_bytes *bytes, soma_error *err)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Without O_NONBLOCK, opening a FIFO would wait for a writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return soma_error_errno(err, "opening", path);
     soma_status status = SOMA_OK;
     if (fstat(fd, &st))
         status = soma_error_errno(err, "reading", path);
     else if (!S_ISREG(st.st_mode))
-        status = soma_error_set(err, SOMA_E_FORMAT, "%s: not a file", path);
-    else if ((size_t)st.st_size > limit)
+        status =
+            soma_error_set(err, SOMA_E_FORMAT, "%s: not a regular file", path);
+    else if ((uintmax_t)st.st_size > limit)
         status = soma_error_set(err, SOMA_E_LIMIT,
-                                "%s: %lld bytes, at most %zu are read", path,
-                                (long long)st.st_size, limit);
+                                "%s: %jd bytes, at most %zu are read", path,
+                                (intmax_t)st.st_size, limit);
     else
         status = read_all(fd, (size_t)st.st_size, path, bytes, err);
     close(fd);
@@ -65,75 +70,112 @@ read_file(const char *path, size_t limit, soma_bytes *bytes, soma_error *err)
     return status;
 }
 
-/* Makes room for more output; the limit counts what was unpacked. */
+/* ---- gzip (RFC 1952) ---- */
+
+typedef struct unpacker {
+    z_stream stream;
+    const char *path;
+    size_t limit; /* of what comes out */
+    soma_bytes out;
+    size_t used; /* of out */
+} unpacker;
+
 static soma_status
-grow(soma_bytes *out, size_t used, size_t limit, const char *path,
-     soma_error *err)
+refuse_size(const unpacker *u, soma_error *err)
 {
-    if (out->size > used)
+    return soma_error_set(err, SOMA_E_LIMIT,
+                          "%s: more than %zu bytes when unpacked", u->path,
+                          u->limit);
+}
+
+/* Makes room for more output: in the end for one byte above the limit, whose
+ * use shows that there is too much. */
+static soma_status
+grow(unpacker *u, soma_error *err)
+{
+    if (u->out.size > u->used)
         return SOMA_OK;
-    if (used > limit)
-        return soma_error_set(err, SOMA_E_LIMIT,
-                              "%s: more than %zu bytes when unpacked", path,
-                              limit);
-    size_t size = out->size ? out->size * 2 : 1 << 16;
-    size = size > limit + 1 ? limit + 1 : size;
-    unsigned char *data = realloc(out->data, size + 1);
+    if (u->used > u->limit)
+        return refuse_size(u, err);
+    size_t size = u->out.size ? u->out.size * 2 : 1 << 16;
+    size = size > u->limit + 1 ? u->limit + 1 : size;
+    unsigned char *data = realloc(u->out.data, size + 1);
     if (!data)
-        return soma_error_memory(err, path);
-    out->data = data;
-    out->size = size;
+        return soma_error_memory(err, u->path);
+    u->out.data = data;
+    u->out.size = size;
     return SOMA_OK;
 }
 
-/* Unpacks all members of a gzip file (RFC 1952) that stand in a row. */
+/* Unpacks what the stream has been given, up to the end of a member. */
 static soma_status
-inflate_all(const soma_bytes *in, size_t limit, const char *path,
-            soma_bytes *out, soma_error *err)
+drain(unpacker *u, int *result, soma_error *err)
 {
-    z_stream stream = {.next_in = in->data};
-    size_t left = in->size, used = 0;
-    if (inflateInit2(&stream, 15 + 16) != Z_OK)
-        return soma_error_memory(err, path);
+    z_stream *stream = &u->stream;
+    do {
+        soma_status status = grow(u, err);
+        if (status)
+            return status;
+        size_t room = u->out.size - u->used;
+        unsigned most = room > UINT_MAX ? UINT_MAX : (unsigned)room;
+        stream->next_out = u->out.data + u->used;
+        stream->avail_out = most;
+        *result = inflate(stream, Z_NO_FLUSH);
+        u->used += most - stream->avail_out;
+    } while (*result == Z_OK && stream->avail_out == 0);
+    if (*result == Z_MEM_ERROR)
+        return soma_error_memory(err, u->path);
+    if (*result == Z_OK || *result == Z_STREAM_END || *result == Z_BUF_ERROR)
+        return SOMA_OK;
+    return soma_error_set(err, SOMA_E_FORMAT, "%s: damaged gzip data (%s)",
+                          u->path, stream->msg ? stream->msg : "zlib");
+}
+
+/* All members, which may stand in a row; nothing may follow them. */
+static soma_status
+drain_all(unpacker *u, const soma_bytes *in, soma_error *err)
+{
+    size_t left = in->size;
     int result = Z_OK;
-    soma_status status = SOMA_OK;
-    while (!status && (left > 0 || stream.avail_in > 0)) {
+    u->stream.next_in = in->data;
+    while (left > 0 || u->stream.avail_in > 0) {
         if (result == Z_STREAM_END)
-            inflateReset(&stream);
-        if (stream.avail_in == 0) {
-            stream.avail_in = left > UINT_MAX ? UINT_MAX : (unsigned)left;
-            left -= stream.avail_in;
+            inflateReset(&u->stream);
+        if (u->stream.avail_in == 0) {
+            u->stream.avail_in = left > UINT_MAX ? UINT_MAX : (unsigned)left;
+            left -= u->stream.avail_in;
         }
-        do {
-            status = grow(out, used, limit, path, err);
-            if (status)
-                break;
-            size_t room = out->size - used;
-            unsigned most = room > UINT_MAX ? UINT_MAX : (unsigned)room;
-            stream.next_out = out->data + used;
-            stream.avail_out = most;
-            result = inflate(&stream, Z_NO_FLUSH);
-            used += most - stream.avail_out;
-        } while (result == Z_OK && stream.avail_out == 0);
-        if (!status && result != Z_OK && result != Z_STREAM_END &&
-            result != Z_BUF_ERROR)
-            status = soma_error_set(err, SOMA_E_FORMAT, "%s: damaged gzip data",
-                                    path);
+        soma_status status = drain(u, &result, err);
+        if (status)
+            return status;
     }
-    inflateEnd(&stream);
-    if (!status && result != Z_STREAM_END)
-        status = soma_error_set(err, SOMA_E_FORMAT,
-                                "%s: the gzip data end too early", path);
-    if (!status && used > limit)
-        status = soma_error_set(err, SOMA_E_LIMIT,
-                                "%s: more than %zu bytes when unpacked", path,
-                                limit);
+    if (u->used > u->limit)
+        return refuse_size(u, err);
+    if (result == Z_STREAM_END)
+        return SOMA_OK;
+    return soma_error_set(err, SOMA_E_FORMAT, "%s: the gzip data end too early",
+                          u->path);
+}
+
+static soma_status
+unpack(const soma_bytes *in, size_t limit, const char *path, soma_bytes *bytes,
+       soma_error *err)
+{
+    enum { GZIP = 16 };
+    unpacker u = {.path = path, .limit = limit};
+    if (inflateInit2(&u.stream, MAX_WBITS + GZIP) != Z_OK)
+        return soma_error_memory(err, path);
+    soma_status status = drain_all(&u, in, err);
+    inflateEnd(&u.stream);
     if (status) {
-        soma_bytes_free(out);
+        soma_bytes_free(&u.out);
         return status;
     }
-    out->size = used;
-    out->data[used] = '\0';
+    *bytes = (soma_bytes){u.out.data, u.used};
+    unsigned char *data = realloc(bytes->data, u.used + 1);
+    if (data)
+        bytes->data = data;
+    bytes->data[u.used] = '\0';
     return SOMA_OK;
 }
 
@@ -142,16 +184,22 @@ soma_file_read(const char *path, size_t limit, int gunzip, soma_bytes *bytes,
                soma_error *err)
 {
     *bytes = (soma_bytes){NULL, 0};
-    soma_status status = read_file(path, limit, bytes, err);
-    if (status || !gunzip || bytes->size < 2 || bytes->data[0] != 0x1f ||
-        bytes->data[1] != 0x8b)
+    if (limit > PTRDIFF_MAX - 2) /* so that limit + 2 is a size */
+        limit = PTRDIFF_MAX - 2;
+    soma_bytes file = {NULL, 0};
+    soma_status status = read_file(path, limit, &file, err);
+    bool packed = !status && gunzip && file.size >= 2 && file.data[0] == 0x1f &&
+                  file.data[1] == 0x8b;
+    if (!packed) {
+        *bytes = file;
         return status;
-    soma_bytes out = {NULL, 0};
-    status = inflate_all(bytes, limit, path, &out, err);
-    soma_bytes_free(bytes);
-    *bytes = out;
+    }
+    status = unpack(&file, limit, path, bytes, err);
+    soma_bytes_free(&file);
     return status;
 }
+
+/* ---- Writing ---- */
 
 static soma_status
 write_all(int fd, const soma_piece *pieces, int count, const char *path,
@@ -173,21 +221,39 @@ write_all(int fd, const soma_piece *pieces, int count, const char *path,
     return fsync(fd) ? soma_error_errno(err, "syncing", path) : SOMA_OK;
 }
 
-/* A rename is on disk only when its folder is. */
 static soma_status
-sync_folder(const char *path, soma_error *err)
+open_folder(const char *path, int *fd, soma_error *err)
 {
     char copy[PATH_MAX];
-    snprintf(copy, sizeof copy, "%s", path);
+    if ((size_t)snprintf(copy, sizeof copy, "%s", path) >= sizeof copy)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "%.200s...: the path is too long", path);
     const char *folder = dirname(copy);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return soma_error_errno(err, "opening", folder);
-    int failed = fsync(fd);
-    soma_status status =
-        failed ? soma_error_errno(err, "syncing", folder) : SOMA_OK;
-    close(fd);
-    return status;
+    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *fd < 0 ? soma_error_errno(err, "opening", folder) : SOMA_OK;
+}
+
+/* mkstemp would not heed the umask, and asking for the umask means setting
+ * it, for all threads. A name may be taken by another thread, or be left from
+ * a crash: then the next one. */
+static soma_status
+create_temporary(const char *path, char temporary[PATH_MAX], int *fd,
+                 soma_error *err)
+{
+    enum { TRIES = 1000 };
+    for (int i = 0; i < TRIES; i++) {
+        int length = snprintf(temporary, PATH_MAX, "%s.%ld-%d.tmp", path,
+                              (long)getpid(), i);
+        if (length < 0 || length >= PATH_MAX)
+            return soma_error_set(err, SOMA_E_ARGUMENT,
+                                  "%.200s...: the path is too long", path);
+        *fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (*fd >= 0)
+            return SOMA_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return soma_error_errno(err, "creating", temporary);
 }
 
 soma_status
@@ -195,24 +261,27 @@ soma_file_write(const char *path, const soma_piece *pieces, int count,
                 soma_error *err)
 {
     char temporary[PATH_MAX];
-    int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    if (length < 0 || (size_t)length >= sizeof temporary)
-        return soma_error_set(err, SOMA_E_ARGUMENT, "%s: the path is too long",
-                              path);
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return soma_error_errno(err, "creating a file beside", path);
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(fd, 0644 & ~mask);
-    soma_status status = write_all(fd, pieces, count, temporary, err);
+    int folder = -1, fd = -1;
+    /* First of all, so that it cannot be what fails at the end. */
+    soma_status status = open_folder(path, &folder, err);
+    if (status)
+        return status;
+    status = create_temporary(path, temporary, &fd, err);
+    if (status) {
+        close(folder);
+        return status;
+    }
+    status = write_all(fd, pieces, count, temporary, err);
     if (close(fd) && !status)
         status = soma_error_errno(err, "closing", temporary);
     if (!status && rename(temporary, path))
-        status = soma_error_errno(err, "renaming to", path);
-    if (status) {
+        status = soma_error_errno(err, "renaming a new file to", path);
+    if (status)
         unlink(temporary);
-        return status;
-    }
-    return sync_folder(path, err);
+    /* A rename is on disk only when its folder is; EINVAL means that this
+     * file system has no such call. */
+    else if (fsync(folder) && errno != EINVAL)
+        status = soma_error_errno(err, "syncing the folder of", path);
+    close(folder);
+    return status;
 }

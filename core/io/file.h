@@ -17,8 +17,9 @@ typedef struct soma_bytes {
 void soma_bytes_free(soma_bytes *bytes);
 
 /* Reads a regular file of at most `limit` bytes. A file that starts with the
- * gzip magic is unpacked (the limit holds for what comes out) if `gunzip`.
- * SOMA_E_NOT_FOUND, SOMA_E_IO, SOMA_E_LIMIT, SOMA_E_FORMAT (damaged gzip). */
+ * gzip magic is unpacked (the limit holds for what comes out, too) if
+ * `gunzip`. SOMA_E_NOT_FOUND, SOMA_E_IO, SOMA_E_LIMIT, SOMA_E_FORMAT (not a
+ * regular file; damaged gzip). */
 soma_status soma_file_read(const char *path, size_t limit, int gunzip,
                            soma_bytes *bytes, soma_error *err);
 
@@ -28,9 +29,11 @@ typedef struct soma_piece {
     size_t size;
 } soma_piece;
 
-/* Writes the pieces to a temporary file beside `path`, fsyncs it, renames it
- * over `path`, fsyncs the folder. On failure `path` is as it was and the
- * temporary file is gone. */
+/* Writes the pieces to a temporary file beside `path` (PATH.<pid>-<n>.tmp, a
+ * crash may leave it), fsyncs it, renames it over `path`, fsyncs the folder.
+ * On failure `path` is as it was and the temporary file is gone; only when it
+ * is the folder's fsync that fails, the new file is there already. A symbolic
+ * link is replaced, not followed. */
 soma_status soma_file_write(const char *path, const soma_piece *pieces,
                             int count, soma_error *err);
 

@@ -48,6 +48,19 @@ soma_half_to_float(uint16_t half)
     return float_of(sign | (exponent + 127 - 15) << 23 | fraction << 13);
 }
 
+/* The bits of a positive float below 2^-14 as a multiple of 2^-24. */
+static uint32_t
+subnormal_from(uint32_t bits)
+{
+    uint32_t exponent = bits >> 23;
+    if (exponent < 102) /* below 2^-25, half of the least one */
+        return 0;
+    uint32_t significand = (bits & 0x7fffff) | 0x800000;
+    uint32_t shift = 126 - exponent, half = 1U << (shift - 1);
+    uint32_t odd = significand >> shift & 1;
+    return (significand + half - 1 + odd) >> shift;
+}
+
 uint16_t
 soma_half_from_float(float value)
 {
@@ -57,11 +70,8 @@ soma_half_from_float(float value)
         return (uint16_t)(sign | 0x7e00);
     if (magnitude >= 0x477ff000) /* 65520 and more round to infinity */
         return (uint16_t)(sign | 0x7c00);
-    if (magnitude < 0x38800000) {
-        /* Subnormal: adding 0.5 leaves just its bits, rounded by the FPU. */
-        float sum = float_of(magnitude) + 0.5f;
-        return (uint16_t)(sign | (bits_of(sum) - bits_of(0.5f)));
-    }
+    if (magnitude < 0x38800000)
+        return (uint16_t)(sign | subnormal_from(magnitude));
     uint32_t odd = magnitude >> 13 & 1;
     magnitude += 0xfff + odd - ((uint32_t)(127 - 15) << 23);
     return (uint16_t)(sign | magnitude >> 13);

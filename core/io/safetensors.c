@@ -12,15 +12,19 @@
  * without a hole or an overlap from 0 to the end of the file; and each one's
  * bytes are its shape's product times its dtype's size. Elements are little
  * endian, in C order, not aligned. Tensors of no elements and of rank 0 are
- * valid. Unknown members of a tensor's entry are ignored.
+ * valid. Unknown members of a tensor's entry are ignored. Stricter than the
+ * reference: no repeated names, no NUL (\u0000) in a name or in metadata, at
+ * most SOMA_TENSOR_MAX_RANK dimensions.
  */
 #include "core/io/safetensors.h"
 
-#include "core/io/half.h"
+#include "core/io/json.h"
+#include "core/io/quote.h"
 
 #include <endian.h>
-#include <jansson.h>
-#include <math.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,22 +43,39 @@ static const struct {
     {"I64", 64},    {"U64", 64},
 };
 
-static soma_status
-refuse(soma_error *err, const char *name, const char *what)
+/* The data behind the header. */
+typedef struct span {
+    const unsigned char *start;
+    uint64_t size;
+} span;
+
+static soma_status __attribute__((format(printf, 3, 4)))
+refuse(soma_error *err, const soma_tensor *tensor, const char *format, ...)
 {
-    return soma_error_set(err, SOMA_E_FORMAT, "tensor \"%.100s\": %s", name,
-                          what);
+    char name[SOMA_QUOTE_SIZE], what[200];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    return soma_error_set(err, SOMA_E_FORMAT, "tensor \"%s\": %s",
+                          soma_quote(tensor->name, name), what);
 }
 
-static unsigned
-find_dtype(soma_tensor *tensor, const char *name)
+static soma_status
+read_dtype(soma_tensor *tensor, const json_t *json, uint64_t *bits,
+           soma_error *err)
 {
+    char text[SOMA_QUOTE_SIZE];
+    const char *name = json_string_value(json);
+    if (!name)
+        return refuse(err, tensor, "dtype: expected a string");
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (!strcmp(name, dtypes[i].name)) {
             tensor->dtype = dtypes[i].name;
-            return dtypes[i].bits;
+            *bits = dtypes[i].bits;
+            return SOMA_OK;
         }
-    return 0;
+    return refuse(err, tensor, "dtype: unknown \"%s\"", soma_quote(name, text));
 }
 
 static bool
@@ -69,72 +90,94 @@ whole(const json_t *json, uint64_t *value)
 static soma_status
 read_shape(soma_tensor *tensor, const json_t *shape, soma_error *err)
 {
+    size_t rank = json_array_size(shape);
     if (!json_is_array(shape))
-        return refuse(err, tensor->name, "shape: expected an array");
-    if (json_array_size(shape) > SOMA_TENSOR_MAX_RANK)
+        return refuse(err, tensor, "shape: expected an array");
+    if (rank > SOMA_TENSOR_MAX_RANK) {
+        char name[SOMA_QUOTE_SIZE];
         return soma_error_set(err, SOMA_E_LIMIT,
-                              "tensor \"%.100s\": %zu dimensions, at most %d "
-                              "are read",
-                              tensor->name, json_array_size(shape),
+                              "tensor \"%s\": shape: %zu dimensions, at most "
+                              "%d are read",
+                              soma_quote(tensor->name, name), rank,
                               SOMA_TENSOR_MAX_RANK);
-    tensor->rank = (int)json_array_size(shape);
+    }
+    tensor->rank = (int)rank;
     tensor->elements = 1;
     for (int i = 0; i < tensor->rank; i++) {
         if (!whole(json_array_get(shape, (size_t)i), &tensor->shape[i]))
-            return refuse(err, tensor->name,
-                          "shape: expected whole numbers from 0");
+            return refuse(err, tensor, "shape: expected whole numbers from 0");
         if (__builtin_mul_overflow(tensor->elements, tensor->shape[i],
                                    &tensor->elements))
-            return refuse(err, tensor->name, "shape: its product overflows");
+            return refuse(err, tensor, "shape: its product overflows");
     }
     return SOMA_OK;
 }
 
-/* One entry of the header. `data` is left NULL, its offset goes to *begin. */
+/* Where the tensor lies; `width` is that of an element, in bits. */
 static soma_status
-read_entry(soma_tensor *tensor, const json_t *entry, uint64_t *begin,
-           soma_error *err)
+read_offsets(soma_tensor *tensor, const json_t *offsets, uint64_t width,
+             const span *data, soma_error *err)
 {
-    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    const json_t *offsets = json_object_get(entry, "data_offsets");
-    uint64_t end, bits;
-    unsigned width = dtype ? find_dtype(tensor, dtype) : 0;
-    if (!json_is_object(entry))
-        return refuse(err, tensor->name, "expected an object");
-    if (!width)
-        return refuse(err, tensor->name, "dtype: missing or unknown");
-    soma_status status =
-        read_shape(tensor, json_object_get(entry, "shape"), err);
-    if (status)
-        return status;
+    uint64_t begin, end, bits;
     if (json_array_size(offsets) != 2 ||
-        !whole(json_array_get(offsets, 0), begin) ||
+        !whole(json_array_get(offsets, 0), &begin) ||
         !whole(json_array_get(offsets, 1), &end))
-        return refuse(err, tensor->name,
-                      "data_offsets: expected two whole numbers");
-    if (end < *begin)
-        return refuse(err, tensor->name,
-                      "data_offsets: ends before it "
-                      "begins");
-    if (__builtin_mul_overflow(tensor->elements, (uint64_t)width, &bits))
-        return refuse(err, tensor->name, "its size overflows");
+        return refuse(err, tensor,
+                      "data_offsets: expected two whole numbers from 0");
+    if (end < begin)
+        return refuse(err, tensor,
+                      "data_offsets: end at %" PRIu64 ", before their begin "
+                      "at %" PRIu64,
+                      end, begin);
+    if (end > data->size)
+        return refuse(err, tensor,
+                      "data_offsets: end at %" PRIu64 ", beyond the %" PRIu64
+                      " bytes of data in the file",
+                      end, data->size);
+    if (__builtin_mul_overflow(tensor->elements, width, &bits))
+        return refuse(err, tensor, "shape: its size in bits overflows");
     if (bits % 8)
-        return refuse(err, tensor->name, "its bits do not fill whole bytes");
-    tensor->size = end - *begin;
-    if (bits / 8 != tensor->size)
-        return soma_error_set(err, SOMA_E_FORMAT,
-                              "tensor \"%.100s\": data_offsets span %llu "
-                              "bytes, its shape and dtype need %llu",
-                              tensor->name, (unsigned long long)tensor->size,
-                              (unsigned long long)bits / 8);
+        return refuse(err, tensor,
+                      "%" PRIu64 " elements of %s do not fill whole bytes",
+                      tensor->elements, tensor->dtype);
+    if (bits / 8 != end - begin)
+        return refuse(err, tensor,
+                      "data_offsets: span %" PRIu64 " bytes, shape and dtype "
+                      "need %" PRIu64,
+                      end - begin, bits / 8);
+    tensor->data = data->start + begin;
+    tensor->size = end - begin;
     return SOMA_OK;
+}
+
+static soma_status
+read_entry(soma_tensor *tensor, const char *name, const json_t *entry,
+           const span *data, soma_error *err)
+{
+    uint64_t bits = 0;
+    tensor->name = strdup(name);
+    if (!tensor->name)
+        return soma_error_memory(err, "tensors");
+    if (!json_is_object(entry))
+        return refuse(err, tensor, "expected an object");
+    soma_status status =
+        read_dtype(tensor, json_object_get(entry, "dtype"), &bits, err);
+    if (!status)
+        status = read_shape(tensor, json_object_get(entry, "shape"), err);
+    if (!status)
+        status = read_offsets(tensor, json_object_get(entry, "data_offsets"),
+                              bits, data, err);
+    return status;
 }
 
 static soma_status
 read_metadata(soma_safetensors *st, json_t *metadata, soma_error *err)
 {
+    char text[SOMA_QUOTE_SIZE];
     const char *key;
     json_t *value;
+    if (json_is_null(metadata)) /* the reference reads this as none */
+        return SOMA_OK;
     if (!json_is_object(metadata))
         return soma_error_set(err, SOMA_E_FORMAT,
                               "__metadata__: expected an object");
@@ -145,8 +188,8 @@ read_metadata(soma_safetensors *st, json_t *metadata, soma_error *err)
     {
         if (!json_is_string(value))
             return soma_error_set(err, SOMA_E_FORMAT,
-                                  "__metadata__: \"%.100s\" is not a string",
-                                  key);
+                                  "__metadata__: \"%s\" is not a string",
+                                  soma_quote(key, text));
         soma_meta *meta = &st->meta[st->meta_count++];
         meta->key = strdup(key);
         meta->value = strdup(json_string_value(value));
@@ -156,22 +199,46 @@ read_metadata(soma_safetensors *st, json_t *metadata, soma_error *err)
     return SOMA_OK;
 }
 
-/* Offsets wait in `data` as pointers into the buffer until they are checked;
- * tensors of no bytes stand before the one that begins where they do. */
+/* Tensors of no bytes stand before the one that begins where they do. */
 static int
 by_offset(const void *a, const void *b)
 {
     const soma_tensor *p = a, *q = b;
     if (p->data != q->data)
         return p->data < q->data ? -1 : 1;
-    return (p->size > q->size) - (p->size < q->size);
+    if (p->size != q->size)
+        return p->size < q->size ? -1 : 1;
+    return strcmp(p->name, q->name);
+}
+
+/* Whether the tensors fill the data, one after the other. */
+static soma_status
+check_cover(soma_safetensors *st, const span *data, soma_error *err)
+{
+    const unsigned char *at = data->start;
+    qsort(st->tensors, (size_t)st->tensor_count, sizeof *st->tensors,
+          by_offset);
+    for (int i = 0; i < st->tensor_count; i++) {
+        const soma_tensor *tensor = &st->tensors[i];
+        if (tensor->data != at)
+            return refuse(err, tensor,
+                          "data_offsets: %s, begin at %td where %td was "
+                          "expected",
+                          tensor->data < at ? "an overlap" : "a hole",
+                          tensor->data - data->start, at - data->start);
+        at += tensor->size;
+    }
+    uint64_t left = data->size - (uint64_t)(at - data->start);
+    if (left)
+        return soma_error_set(err, SOMA_E_FORMAT,
+                              "%" PRIu64 " bytes behind the last tensor", left);
+    return SOMA_OK;
 }
 
 static soma_status
-read_tensors(soma_safetensors *st, json_t *header, uint64_t room,
-             soma_error *err)
+read_header(soma_safetensors *st, json_t *header, const span *data,
+            soma_error *err)
 {
-    const unsigned char *buffer = st->file.data + (st->file.size - room);
     const char *name;
     json_t *entry;
     st->tensors = calloc(json_object_size(header) + 1, sizeof *st->tensors);
@@ -179,42 +246,21 @@ read_tensors(soma_safetensors *st, json_t *header, uint64_t room,
         return soma_error_memory(err, "tensors");
     json_object_foreach(header, name, entry)
     {
-        uint64_t begin = 0;
-        soma_status status;
-        if (!strcmp(name, "__metadata__")) {
-            status = read_metadata(st, entry, err);
-        } else {
-            soma_tensor *tensor = &st->tensors[st->tensor_count++];
-            tensor->name = strdup(name);
-            status = tensor->name ? read_entry(tensor, entry, &begin, err)
-                                  : soma_error_memory(err, "tensors");
-            if (!status && (begin > room || tensor->size > room - begin))
-                status = refuse(err, name, "goes beyond the end of the file");
-            tensor->data = buffer + begin;
-        }
+        soma_status status = strcmp(name, "__metadata__")
+                                 ? read_entry(&st->tensors[st->tensor_count++],
+                                              name, entry, data, err)
+                                 : read_metadata(st, entry, err);
         if (status)
             return status;
     }
-    qsort(st->tensors, (size_t)st->tensor_count, sizeof *st->tensors,
-          by_offset);
-    const unsigned char *at = buffer;
-    for (int i = 0; i < st->tensor_count; i++) {
-        if (st->tensors[i].data != at)
-            return refuse(err, st->tensors[i].name,
-                          "data_offsets: a hole or an overlap before it");
-        at += st->tensors[i].size;
-    }
-    if (at != buffer + room)
-        return soma_error_set(err, SOMA_E_FORMAT,
-                              "%llu bytes behind the last tensor",
-                              (unsigned long long)(buffer + room - at));
-    return SOMA_OK;
+    return check_cover(st, data, err);
 }
 
 static soma_status
 parse(soma_safetensors *st, soma_error *err)
 {
     const soma_bytes *file = &st->file;
+    const unsigned char *start = file->data + sizeof(uint64_t);
     uint64_t length;
     if (file->size < sizeof length)
         return soma_error_set(err, SOMA_E_FORMAT,
@@ -223,28 +269,21 @@ parse(soma_safetensors *st, soma_error *err)
     length = le64toh(length);
     if (length > MAX_HEADER)
         return soma_error_set(err, SOMA_E_FORMAT,
-                              "a header of %llu bytes, at most %llu are "
-                              "allowed (is this a safetensors file?)",
-                              (unsigned long long)length,
-                              (unsigned long long)MAX_HEADER);
+                              "a header of %" PRIu64 " bytes, at most %" PRIu64
+                              " are allowed (is this a safetensors file?)",
+                              length, MAX_HEADER);
     if (length > file->size - sizeof length)
         return soma_error_set(err, SOMA_E_FORMAT,
-                              "the header of %llu bytes goes beyond the end "
-                              "of the file",
-                              (unsigned long long)length);
-    json_error_t error;
-    json_t *header = json_loadb((const char *)file->data + sizeof length,
-                                (size_t)length, JSON_REJECT_DUPLICATES, &error);
-    soma_status status;
-    if (!header)
-        status = soma_error_set(err, SOMA_E_FORMAT, "header: %s (byte %d)",
-                                error.text, error.position);
-    else if (!json_is_object(header))
-        status =
-            soma_error_set(err, SOMA_E_FORMAT, "header: expected an object");
-    else
-        status =
-            read_tensors(st, header, file->size - sizeof length - length, err);
+                              "a header of %" PRIu64 " bytes goes beyond the "
+                              "end of the file",
+                              length);
+    json_t *header;
+    soma_status status = soma_json_parse((const char *)start, (size_t)length,
+                                         "header", &header, err);
+    if (status)
+        return status;
+    span data = {start + length, file->size - sizeof length - length};
+    status = read_header(st, header, &data, err);
     json_decref(header);
     return status;
 }
@@ -291,73 +330,4 @@ soma_safetensors_meta(const soma_safetensors *st, const char *key)
         if (!strcmp(st->meta[i].key, key))
             return st->meta[i].value;
     return NULL;
-}
-
-static uint64_t
-load(const unsigned char *data, size_t size)
-{
-    uint64_t value = 0;
-    for (size_t i = size; i-- > 0;)
-        value = value << 8 | data[i];
-    return value;
-}
-
-static float
-f32_at(const unsigned char *data)
-{
-    uint32_t bits = (uint32_t)load(data, 4);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static float
-f64_at(const unsigned char *data)
-{
-    uint64_t bits = load(data, 8);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return (float)value;
-}
-
-static float
-f16_at(const unsigned char *data)
-{
-    return soma_half_to_float((uint16_t)load(data, 2));
-}
-
-static float
-bf16_at(const unsigned char *data)
-{
-    return soma_bfloat_to_float((uint16_t)load(data, 2));
-}
-
-soma_status
-soma_tensor_floats(const soma_tensor *tensor, float *to, soma_error *err)
-{
-    static const struct {
-        const char *dtype;
-        size_t size;
-        float (*at)(const unsigned char *data);
-    } readers[] = {{"F32", 4, f32_at},
-                   {"F16", 2, f16_at},
-                   {"BF16", 2, bf16_at},
-                   {"F64", 8, f64_at}};
-    for (size_t k = 0; k < sizeof readers / sizeof *readers; k++) {
-        if (strcmp(tensor->dtype, readers[k].dtype))
-            continue;
-        for (uint64_t i = 0; i < tensor->elements; i++) {
-            to[i] = readers[k].at(tensor->data + i * readers[k].size);
-            if (!isfinite(to[i]))
-                return soma_error_set(err, SOMA_E_NOT_FINITE,
-                                      "tensor \"%.100s\": element %llu is not "
-                                      "a finite float32",
-                                      tensor->name, (unsigned long long)i);
-        }
-        return SOMA_OK;
-    }
-    return soma_error_set(err, SOMA_E_UNSUPPORTED,
-                          "tensor \"%.100s\": dtype %s; weights are read from "
-                          "F32, F16, BF16 and F64",
-                          tensor->name, tensor->dtype);
 }

@@ -66,8 +66,9 @@ typedef struct soma_tensor_out {
 } soma_tensor_out;
 
 /* Builds the bytes of a file: tensors sorted as the reference writer does
- * (largest dtype first, then name), header padded to a multiple of 8.
- * SOMA_E_ARGUMENT for a float that F16 cannot hold. */
+ * (largest dtype first, then name), header padded to a multiple of 8. Names
+ * and metadata must be UTF-8. SOMA_E_ARGUMENT for a finite float that F16 or
+ * BF16 cannot hold, or a name that occurs twice. */
 soma_status soma_safetensors_build(const soma_tensor_out *tensors, int count,
                                    const soma_meta *meta, int meta_count,
                                    soma_bytes *bytes, soma_error *err);

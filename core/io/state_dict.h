@@ -11,8 +11,8 @@ typedef struct soma_dense {
     const soma_tensor *weight, *bias;
 } soma_dense;
 
-/* Finds the layers in the file's natural order. *layers is malloc'ed.
- * SOMA_E_UNSUPPORTED names a tensor that is neither. */
+/* Finds the layers, in the natural order of their names. *layers is malloc'ed.
+ * SOMA_E_UNSUPPORTED names a tensor that is none of theirs. */
 soma_status soma_state_dict_layers(const soma_safetensors *st,
                                    soma_dense **layers, int *count,
                                    soma_error *err);
