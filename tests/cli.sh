@@ -145,8 +145,8 @@ says "another shape" 1 "values" "$soma" evaluate models/cifar10.safetensors \
 says "cannot write" 1 "no/such/folder" "$soma" train --dataset "$dir/table.csv" \
     --epochs 1 --out "$dir/no/such/folder/m.safetensors"
 says "divergence" 1 "try a lower learning rate" "$soma" train \
-    --dataset "$dir/table.csv" --hidden 8 --learning-rate 1000 --l2 0 \
-    --normalise none --out "$dir/x.safetensors"
+    --dataset "$dir/table.csv" --hidden 8 --activation identity \
+    --learning-rate 1000 --l2 100 --out "$dir/x.safetensors"
 says "health without a server" 1 "" "$soma" health http://127.0.0.1:1
 says "health of nonsense" 2 "expected http://host:port" "$soma" health ftp://x
 says "version" 0 "soma 0." "$soma" version

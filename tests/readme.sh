@@ -38,8 +38,8 @@ if [ "$count" -lt 5 ]; then
 fi
 
 # The options: `--name` in the README's table and in --help.
-sed -n 's/^| `--\([a-z-]*\).*/\1/p' README.md | sort >"$log".readme
-"$soma" serve --help | sed -n 's/^  --\([a-z-]*\).*/\1/p' | sort >"$log".help
+sed -n 's/^| `--\([a-z0-9-]*\).*/\1/p' README.md | sort >"$log".readme
+"$soma" serve --help | sed -n 's/^  --\([a-z0-9-]*\).*/\1/p' | sort >"$log".help
 if ! cmp -s "$log".readme "$log".help; then
     echo "readme.sh: the options in README.md are not those of soma serve --help:"
     diff "$log".readme "$log".help

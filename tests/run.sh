@@ -65,11 +65,28 @@ script() {
     fi
 }
 
+# A script that counts its own: it ends with "N passed, N failed".
+counted() {
+    log=$build/tests/$(basename "$1").log
+    sh "$@" >"$log" 2>&1
+    code=$?
+    counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n1)
+    good=${counts%% passed*}
+    bad=${counts#*passed, }
+    bad=${bad%% failed*}
+    [ "$code" -eq 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+    passed=$((passed + ${good:-0}))
+    failed=$((failed + ${bad:-1}))
+    echo "$(basename "$1"): ${good:-0} passed, ${bad:-1} failed"
+    [ "$code" -eq 0 ] || cat "$log"
+}
+
 for test in "$build"/tests/unit/test_* "$build"/tests/http/test_*; do
     case $test in *.o | *.d | *.log) continue ;; esac
     [ -x "$test" ] && program "$test"
 done
 script tests/layers.sh "$build"
+counted tests/cli.sh "$build"
 script tests/readme.sh "$build"
 
 echo "$passed passed, $failed failed"
