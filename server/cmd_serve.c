@@ -7,12 +7,13 @@
 #include "server/web/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -173,22 +174,42 @@ announce(const server *s)
              NULL);
 }
 
-/* Signals are blocked in all threads and read here; so nothing runs in a
- * signal handler. */
-static soma_status
-wait_for_signal(const sigset_t *signals, soma_error *err)
+/* The handler may run on any thread, those that the BLAS has started by
+ * itself included; so it only passes the signal on to the main one. */
+static int signal_pipe[2];
+
+static void
+on_signal(int number)
 {
-    struct signalfd_siginfo info;
-    int fd = signalfd(-1, signals, SFD_CLOEXEC);
-    if (fd < 0)
-        return soma_error_errno(err, "creating", "a signalfd");
-    ssize_t got = read(fd, &info, sizeof info);
-    close(fd);
-    if (got != (ssize_t)sizeof info)
-        return soma_error_errno(err, "reading", "a signalfd");
-    soma_log(SOMA_LOG_INFO, "stopping", "signal",
-             info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", NULL);
+    int kept = errno;
+    unsigned char byte = (unsigned char)number;
+    ssize_t written = write(signal_pipe[1], &byte, 1);
+    (void)written; /* a pipe that is full holds a signal already */
+    errno = kept;
+}
+
+static soma_status
+catch_signals(soma_error *err)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK))
+        return soma_error_errno(err, "creating", "a pipe");
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
+}
+
+static void
+wait_for_signal(void)
+{
+    struct pollfd wait = {.fd = signal_pipe[0], .events = POLLIN};
+    unsigned char number;
+    while (read(signal_pipe[0], &number, 1) != 1)
+        poll(&wait, 1, -1);
+    soma_log(SOMA_LOG_INFO, "stopping", "signal",
+             number == SIGINT ? "SIGINT" : "SIGTERM", NULL);
 }
 
 /* Workers end first, when what they accepted is answered; then the trainers;
@@ -209,11 +230,13 @@ shut_down(server *s)
 }
 
 static soma_status
-serve(server *s, const sigset_t *signals, soma_error *err)
+serve(server *s, soma_error *err)
 {
     soma_status status = split_listen(s->config.listen, s, err);
     if (!status)
         status = set_up_log(&s->config, err);
+    if (!status)
+        status = catch_signals(err);
     if (status)
         return status;
     set_up_web(s);
@@ -228,7 +251,7 @@ serve(server *s, const sigset_t *signals, soma_error *err)
     if (!status) {
         announce(s);
         atomic_store(&s->web.ready, true);
-        status = wait_for_signal(signals, err);
+        wait_for_signal();
     }
     shut_down(s);
     if (!status)
@@ -241,15 +264,9 @@ soma_cmd_serve(int argc, char **argv)
 {
     static server s;
     soma_error err;
-    sigset_t signals;
     int code =
         soma_command_start(&soma_config_command, argc, argv, &s.config, NULL);
     if (code >= 0)
         return code;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return serve(&s, &signals, &err) ? soma_command_fail(&err) : SOMA_EXIT_OK;
+    return serve(&s, &err) ? soma_command_fail(&err) : SOMA_EXIT_OK;
 }
