@@ -2,35 +2,29 @@
  * matrix at every sgemm call, which at small batches costs more than the
  * product. Up to M * N * K = 1e6 (its SMALL_MATRIX_OPT, AVX-512 builds) it
  * takes an unpacked kernel instead, which reads a [K x 64] panel as it lies.
- * There each row comes out with the same bits in all four positions, and from
- * the 1-row call; so one row's result does not depend on its batch. The
- * inputs are divided into blocks of DEPTH to stay within that bound.
+ * For most widths each row comes out with the same bits in all four positions
+ * and from the 1-row call there, so one row's result does not depend on its
+ * batch. The inputs are divided into blocks of DEPTH to stay within the bound.
+ *
+ * For panels of other widths (measured with 0.3.21: those that leave 1, 2, 3,
+ * 5, 6 or 7 when divided by 16), and on CPUs whose kernels have no such path,
+ * kernel.c takes over. soma_matrix_setup finds out which by trying. It does
+ * not choose by time: a choice that may fall differently tomorrow would give
+ * other last bits, and a journal would no longer give the same weights.
  */
 #include "core/matrix.h"
 
+#include "core/kernel.h"
+
 #include <cblas.h>
+#include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     GROUP = 4,    /* rows of one call */
     DEPTH = 3840, /* inputs of one call: GROUP * SOMA_PANEL * DEPTH < 1e6 */
 };
-
-/* A serial build hands out its packing buffers without a lock: products of
- * two threads at once come out wrong, in silence (seen with Debian's
- * libopenblas0-serial 0.3.21). */
-soma_status
-soma_matrix_setup(soma_error *err)
-{
-    if (openblas_get_parallel() == OPENBLAS_SEQUENTIAL)
-        return soma_error_set(err, SOMA_E_UNSUPPORTED,
-                              "this OpenBLAS is a serial build, which is not "
-                              "safe to call from several threads; install "
-                              "libopenblas0-pthread and choose it with "
-                              "update-alternatives");
-    openblas_set_num_threads(1);
-    return SOMA_OK;
-}
 
 const char *
 soma_matrix_library(void)
@@ -70,8 +64,8 @@ soma_matrix_to_rows(int in, int out, const float *panels, float *rows)
 
 /* y[rows x width] += x[rows x depth] panel[depth x width] */
 static void
-multiply_block(int in, int out, const float *panel, int width, int depth,
-               int rows, const float *x, float *y)
+multiply_blas(int in, int out, const float *panel, int width, int depth,
+              int rows, const float *x, float *y)
 {
     int r = 0;
     for (; r + GROUP <= rows; r += GROUP)
@@ -82,6 +76,90 @@ multiply_block(int in, int out, const float *panel, int width, int depth,
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, 1, width, depth,
                     1, x + (size_t)r * (size_t)in, in, panel, width, 1,
                     y + (size_t)r * (size_t)out, out);
+}
+
+/* The widths of panels whose rows multiply_blas treats alike; set once. */
+static bool blas_agrees[SOMA_PANEL + 1];
+
+static void
+multiply(int in, int out, const float *panel, int width, int depth, int rows,
+         const float *x, float *y)
+{
+    if (blas_agrees[width])
+        multiply_blas(in, out, panel, width, depth, rows, x, y);
+    else
+        soma_kernel_multiply(in, out, panel, width, depth, rows, x, y);
+}
+
+/* Whether multiply_blas gives a row the same bits in any position. */
+static bool
+rows_agree(int width, int depth)
+{
+    enum { MOST = 1024 };
+    static float panel[MOST * SOMA_PANEL], x[GROUP * MOST];
+    float alone[SOMA_PANEL] = {0}, group[GROUP * SOMA_PANEL] = {0};
+    unsigned state = 1;
+    for (int i = 0; i < MOST * SOMA_PANEL && panel[0] == 0; i++)
+        panel[MOST * SOMA_PANEL - 1 - i] =
+            (float)((state = state * 1664525 + 1013904223) >> 8) * 0x1p-24f -
+            0.5f;
+    for (int k = 0; k < depth; k++)
+        for (int r = 0; r < GROUP; r++)
+            x[r * depth + k] = panel[k];
+    multiply_blas(depth, width, panel, width, depth, 1, x, alone);
+    multiply_blas(depth, width, panel, width, depth, GROUP, x, group);
+    for (int r = 0; r < GROUP; r++)
+        if (memcmp(group + r * width, alone, (size_t)width * sizeof *alone))
+            return false;
+    return true;
+}
+
+/* The kernels that have the unpacked path, by OpenBLAS's names. */
+static bool
+has_small_matrix_path(void)
+{
+    static const char *const cores[] = {"SkylakeX", "Cooperlake",
+                                        "SapphireRapids"};
+    for (size_t i = 0; i < sizeof cores / sizeof *cores; i++)
+        if (!strcasecmp(openblas_get_corename(), cores[i]))
+            return true;
+    return false;
+}
+
+static void
+choose_widths(void)
+{
+    static const int depths[] = {100, 784, 1024};
+    for (int width = 1; width <= SOMA_PANEL; width++) {
+        bool agree = has_small_matrix_path();
+        for (size_t d = 0; d < sizeof depths / sizeof *depths && agree; d++)
+            agree = rows_agree(width, depths[d]);
+        blas_agrees[width] = agree;
+    }
+}
+
+/* A serial build hands out its packing buffers without a lock: products of
+ * two threads at once come out wrong, in silence (seen with Debian's
+ * libopenblas0-serial 0.3.21). */
+soma_status
+soma_matrix_setup(soma_error *err)
+{
+    if (openblas_get_parallel() == OPENBLAS_SEQUENTIAL)
+        return soma_error_set(err, SOMA_E_UNSUPPORTED,
+                              "this OpenBLAS is a serial build, which is not "
+                              "safe to call from several threads; install "
+                              "libopenblas0-pthread and choose it with "
+                              "update-alternatives");
+    openblas_set_num_threads(1);
+    choose_widths();
+    return SOMA_OK;
+}
+
+const char *
+soma_matrix_plan(void)
+{
+    return blas_agrees[SOMA_PANEL] ? "OpenBLAS on panels"
+                                   : "soma's kernel on panels";
 }
 
 void
@@ -95,8 +173,8 @@ soma_matrix_forward(int in, int out, const float *panels, const float *bias,
         const float *panel = panels + (size_t)first * (size_t)in;
         for (int k = 0; k < in; k += DEPTH) {
             int depth = in - k < DEPTH ? in - k : DEPTH;
-            multiply_block(in, out, panel + (size_t)k * (size_t)width, width,
-                           depth, rows, x + k, y + first);
+            multiply(in, out, panel + (size_t)k * (size_t)width, width, depth,
+                     rows, x + k, y + first);
         }
     }
 }

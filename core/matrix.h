@@ -30,6 +30,10 @@ soma_status soma_matrix_setup(soma_error *err);
 /* Name of the BLAS and of the kernels it chose for this machine. */
 const char *soma_matrix_library(void);
 
+/* Which forward product soma_matrix_setup has chosen: always the same one for
+ * the same CPU type and library. */
+const char *soma_matrix_plan(void);
+
 /* Between W as files have it, row-major [out x in], and panels. */
 void soma_matrix_from_rows(int in, int out, const float *rows, float *panels);
 void soma_matrix_to_rows(int in, int out, const float *panels, float *rows);

@@ -73,6 +73,8 @@ finish_layer(soma_layer *layer, int i, int in, soma_error *err)
     if (!isfinite(layer->slope))
         return soma_error_set(err, SOMA_E_NOT_FINITE,
                               "layer %d: the slope is not finite", i);
+    if (!parameter || strcmp(parameter, "slope"))
+        layer->slope = 0;
     layer->in = in;
     layer->out = layer->units * layer->pieces;
     return SOMA_OK;
