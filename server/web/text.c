@@ -1,5 +1,7 @@
 #include "server/web/text.h"
 
+#include "server/web/decimal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,15 +79,9 @@ soma_text_whole(soma_text *text, uint64_t value)
 void
 soma_text_float(soma_text *text, float value)
 {
-    char decimal[24];
-    if (!isfinite(value)) {
+    char decimal[SOMA_DECIMAL_ROOM];
+    if (isfinite(value))
+        soma_text_bytes(text, decimal, soma_decimal_write(value, decimal));
+    else
         soma_text_put(text, "null");
-        return;
-    }
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(decimal, sizeof decimal, "%.*g", digits, (double)value);
-        if (strtof(decimal, NULL) == value)
-            break;
-    }
-    soma_text_put(text, decimal);
 }
