@@ -117,7 +117,7 @@ soma_decimal_write(float value, char text[SOMA_DECIMAL_ROOM])
         if (fabs(scaled(m, -power) - magnitude) <= room)
             break;
     }
-    char digits[20];
+    char digits[20] = "";
     uint64_t whole = (uint64_t)m;
     int count = digits_of(whole, digits);
     /* Rounding may have carried into one more digit: 999999.6 to 1000000. */
