@@ -52,6 +52,8 @@ LIB_SOURCES := $(wildcard core/*.c core/io/*.c server/engine/*.c \
 MAIN_OBJECTS := $(MAIN_SOURCES:%.c=$(BUILD)/%.o)
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_TARGETS := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
 HTTP_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/http/test_*.c))
 
 .DELETE_ON_ERROR:
@@ -104,6 +106,18 @@ $(BUILD)/tests/http/test_%: $(BUILD)/tests/http/test_%.o \
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
 
+# Fuzz targets: with an ordinary main for the corpus and AFL++, and for
+# libFuzzer, which brings a main of its own.
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o \
+		$(BUILD)/tests/fuzz/main.o $(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
+
+$(BUILD)/tests/fuzz/libfuzzer_%: $(BUILD)/tests/fuzz/fuzz_%.o \
+		$(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS) -lm
+
 -include $(MAIN_OBJECTS:.o=.d) $(LIB_OBJECTS:.o=.d) \
 	$(wildcard $(BUILD)/tests/*/*.d)
 
@@ -126,7 +140,22 @@ test: test-deps
 	$(Q)BUILD=$(BUILD) sh tests/run.sh
 
 # Everything that tests/run.sh runs.
-tests: $(BUILD)/soma $(UNIT_TESTS) $(HTTP_TESTS)
+tests: $(BUILD)/soma $(UNIT_TESTS) $(HTTP_TESTS) $(FUZZ_TARGETS)
+
+## fuzz: fuzz every target for MINUTES=n (default 1) each with libFuzzer
+.PHONY: fuzz
+MINUTES ?= 1
+fuzz: lint-deps
+	$(Q)sh tests/install.sh libclang-rt-dev
+	$(Q)for name in $(FUZZ_NAMES); do \
+		$(MAKE) --no-print-directory CC=clang \
+			SAN=address,undefined,fuzzer-no-link \
+			build/clang-address-undefined-fuzzer-no-link/tests/fuzz/libfuzzer_$$name && \
+		mkdir -p build/fuzz/$$name && \
+		build/clang-address-undefined-fuzzer-no-link/tests/fuzz/libfuzzer_$$name \
+			-artifact_prefix=build/fuzz/ -max_total_time=$$(($(MINUTES) * 60)) -max_len=4096 \
+			build/fuzz/$$name tests/fuzz/corpus/$$name || exit 1; \
+	done
 
 ## data: fetch MNIST and CIFAR-10 to data/ (DATA=folder: from there)
 .PHONY: data

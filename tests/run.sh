@@ -85,6 +85,20 @@ for test in "$build"/tests/unit/test_* "$build"/tests/http/test_*; do
     case $test in *.o | *.d | *.log) continue ;; esac
     [ -x "$test" ] && program "$test"
 done
+# The fuzz targets over their corpora.
+for target in "$build"/tests/fuzz/fuzz_*; do
+    case $target in *.o | *.d | *.log) continue ;; esac
+    [ -x "$target" ] || continue
+    name=$(basename "$target")
+    if "$target" "tests/fuzz/corpus/${name#fuzz_}" >"$target.log" 2>&1; then
+        passed=$((passed + 1))
+        echo "$name: $(cat "$target.log")"
+    else
+        failed=$((failed + 1))
+        echo "$name: failed"
+        cat "$target.log"
+    fi
+done
 script tests/layers.sh "$build"
 counted tests/cli.sh "$build"
 script tests/readme.sh "$build"

@@ -258,6 +258,12 @@ soma_document_parse(const char *text, size_t size, soma_floats *floats,
                     soma_document *document, soma_error *err)
 {
     *document = (soma_document){0};
+    /* JSON has no such byte. jansson passes over one behind a number (it marks
+     * the end of its own buffer), so "[2\0]" would come out as a reference.
+     */
+    if (memchr(text, '\0', size))
+        return soma_error_set(err, SOMA_E_FORMAT,
+                              "the body is not JSON: it has a NUL byte");
     lifter l = {.text = text,
                 .at = text,
                 .end = text + size,
