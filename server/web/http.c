@@ -22,23 +22,19 @@
 
 #include "server/engine/log.h"
 #include "server/web/input.h"
+#include "server/web/listen.h"
 #include "server/web/routes.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    BACKLOG = 1024,
     POOL_BYTES = 64 << 10, /* of a connection: its head, and a piece of body */
     DISCARD = 1 << 20, /* a refused body up to this is read, so that the client
                           sees the answer and keeps the connection */
@@ -348,70 +344,6 @@ on_library_log(void *arg, const char *format, va_list arguments)
     soma_log(SOMA_LOG_DEBUG, "http", "text", text, NULL);
 }
 
-/* Every worker has a listening socket of its own; the kernel divides new
- * connections between them. */
-static int
-listen_on(const struct addrinfo *address)
-{
-    static const int on = 1;
-    int fd = socket(address->ai_family,
-                    address->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (bind(fd, address->ai_addr, address->ai_addrlen) ||
-        listen(fd, BACKLOG)) {
-        int number = errno;
-        close(fd);
-        errno = number;
-        return -1;
-    }
-    return fd;
-}
-
-static int
-port_of(int fd)
-{
-    struct sockaddr_storage bound;
-    char port[8];
-    socklen_t size = sizeof bound;
-    if (getsockname(fd, (struct sockaddr *)&bound, &size) ||
-        getnameinfo((struct sockaddr *)&bound, size, NULL, 0, port, sizeof port,
-                    NI_NUMERICSERV))
-        return 0;
-    return atoi(port);
-}
-
-/* The other workers' port is the first one's, which may have been any. */
-static soma_status
-open_listener(soma_worker *worker, soma_error *err)
-{
-    const soma_web_options *options = &worker->web->options;
-    struct soma_http *http = worker->http;
-    struct addrinfo *list,
-        hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    char port[8];
-    snprintf(port, sizeof port, "%s", options->port);
-    if (worker->index > 0)
-        snprintf(port, sizeof port, "%d",
-                 soma_http_port(&worker->web->workers[0]));
-    int failure = getaddrinfo(options->host, port, &hints, &list);
-    if (failure)
-        return soma_error_set(err, SOMA_E_ARGUMENT, "--listen %s:%s: %s",
-                              options->host, options->port,
-                              gai_strerror(failure));
-    for (struct addrinfo *a = list; a && http->listener < 0; a = a->ai_next)
-        http->listener = listen_on(a);
-    freeaddrinfo(list);
-    if (http->listener < 0)
-        return soma_error_set(err, SOMA_E_IO, "listening on %s:%s: %s",
-                              options->host, port, strerror(errno));
-    http->port = port_of(http->listener);
-    return SOMA_OK;
-}
-
 static int
 per_worker(int total, int workers)
 {
@@ -456,7 +388,17 @@ soma_http_open(soma_worker *worker, soma_error *err)
     if (!http)
         return soma_error_memory(err, "a worker");
     http->listener = http->epoll = -1;
-    soma_status status = open_listener(worker, err);
+    /* The other workers' port is the first one's, which may have been any. */
+    const soma_web_options *options = &worker->web->options;
+    const char *port = options->port;
+    char first[8];
+    if (worker->index > 0) {
+        snprintf(first, sizeof first, "%d",
+                 soma_http_port(&worker->web->workers[0]));
+        port = first;
+    }
+    soma_status status =
+        soma_listen(options->host, port, &http->listener, &http->port, err);
     return status ? status : open_daemon(worker, err);
 }
 
