@@ -1,0 +1,80 @@
+/* The real program over real sockets, for the tests of this folder.
+ *
+ * Environment: SOMA is the program, SOMA_MODELS a folder of the shipped
+ * models. SOMA_URL names a server that already runs (a container): then
+ * tests that start, stop or configure one say NOT TESTED.
+ */
+#ifndef SOMA_TESTS_HTTP_SERVER_H
+#define SOMA_TESTS_HTTP_SERVER_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+typedef struct server {
+    pid_t pid; /* 0: not ours */
+    char url[64];
+    int port;
+    char log[64]; /* path of what it wrote to stderr */
+} server;
+
+/* Whether tests run against a server that is not ours; prints the line. */
+bool foreign_server(const char *test);
+
+/* Starts one with the shipped models and these further arguments (NULL ends
+ * them), and waits for it; or uses SOMA_URL. */
+void start_server(server *s, const char *const *arguments);
+
+/* Runs the program with these arguments until its end; its exit code, and
+ * its stderr in text. */
+int run_soma(const char *const *arguments, char *text, size_t size);
+
+/* SIGTERM, and the exit code. */
+int stop_server(server *s);
+
+/* One answer. */
+typedef struct answer {
+    long status;
+    char *body;
+    size_t size;
+    char type[128], allow[64], retry[32];
+    json_t *json; /* the body, if it is JSON */
+} answer;
+
+void free_answer(answer *a);
+
+/* A request; method NULL is POST with a body, GET without. type may be NULL.
+ */
+answer ask(const server *s, const char *method, const char *path,
+           const char *type, const void *body, size_t size);
+answer post(const server *s, const char *path, const char *json);
+answer get(const server *s, const char *path);
+
+/* {"pixels": [...]} and so on from a format of jansson's json_pack; takes over
+ * what is packed. */
+answer post_json(const server *s, const char *path, json_t *body);
+
+/* Asserts the status and code of an error, and that its text has `part`. */
+void expect_error(answer a, long status, const char *code, const char *part);
+
+const char *text_of(const json_t *object, const char *name);
+json_int_t whole_of(const json_t *object, const char *name);
+
+/* Images of Fashion-MNIST's test set: bytes, 784 each, and labels. */
+enum { PIXELS = 784 };
+const unsigned char *fashion_images(void);
+const unsigned char *fashion_labels(void);
+json_t *pixels_of(const unsigned char *bytes, int count);
+
+/* Sends raw bytes and reads until the server closes or a second has passed
+ * without more. Returns what came, malloc'ed. */
+char *raw(const server *s, const char *bytes, size_t size);
+
+#endif
