@@ -100,10 +100,16 @@ model_file(const struct dirent *entry)
     return is_model_file(entry->d_name);
 }
 
+/* By name without the suffix: "cifar10" before "cifar10-deep". */
 static int
 by_name(const struct dirent **a, const struct dirent **b)
 {
-    return strcmp((*a)->d_name, (*b)->d_name);
+    char p[NAME_MAX + 1], q[NAME_MAX + 1];
+    snprintf(p, sizeof p, "%s", (*a)->d_name);
+    snprintf(q, sizeof q, "%s", (*b)->d_name);
+    p[strlen(p) - (sizeof suffix - 1)] = '\0';
+    q[strlen(q) - (sizeof suffix - 1)] = '\0';
+    return strcmp(p, q);
 }
 
 static soma_status
