@@ -422,10 +422,10 @@ static void
 test_mnist_and_cifar10(void **state)
 {
     (void)state;
-    const char *root = getenv("SOMA_DATA");
+    const char *root = getenv("SOMA_TEST_DATA");
     char folder[PATH_MAX];
     if (!root) {
-        print_message("NOT TESTED: the real MNIST and CIFAR-10; SOMA_DATA "
+        print_message("NOT TESTED: the real MNIST and CIFAR-10; SOMA_TEST_DATA "
                       "names no folder with mnist/ and cifar10/\n");
         return;
     }
