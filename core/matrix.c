@@ -91,27 +91,29 @@ multiply(int in, int out, const float *panel, int width, int depth, int rows,
         soma_kernel_multiply(in, out, panel, width, depth, rows, x, y);
 }
 
-/* Whether multiply_blas gives a row the same bits in any position. */
-static bool
-rows_agree(int width, int depth)
+enum { TRIED = 1024 }; /* the most inputs that are tried */
+
+static void
+fill(unsigned seed, size_t count, float *values)
 {
-    enum { MOST = 1024 };
-    static float panel[MOST * SOMA_PANEL], x[GROUP * MOST];
-    float alone[SOMA_PANEL] = {0}, group[GROUP * SOMA_PANEL] = {0};
-    unsigned state = 1;
-    for (int i = 0; i < MOST * SOMA_PANEL && panel[0] == 0; i++)
-        panel[MOST * SOMA_PANEL - 1 - i] =
-            (float)((state = state * 1664525 + 1013904223) >> 8) * 0x1p-24f -
-            0.5f;
-    for (int k = 0; k < depth; k++)
-        for (int r = 0; r < GROUP; r++)
-            x[r * depth + k] = panel[k];
-    multiply_blas(depth, width, panel, width, depth, 1, x, alone);
-    multiply_blas(depth, width, panel, width, depth, GROUP, x, group);
+    for (size_t i = 0; i < count; i++) {
+        seed = seed * 1664525 + 1013904223;
+        values[i] = (float)(seed >> 8) * 0x1p-24f - 0.5f;
+    }
+}
+
+/* Whether multiply_blas gives a row the same bits in any position. The rows
+ * differ: with equal ones, few sums are compared, and those of a narrow panel
+ * may agree by chance. */
+static bool
+rows_agree(int width, int depth, const float *panel, const float *x)
+{
+    float alone[GROUP * SOMA_PANEL] = {0}, group[GROUP * SOMA_PANEL] = {0};
     for (int r = 0; r < GROUP; r++)
-        if (memcmp(group + r * width, alone, (size_t)width * sizeof *alone))
-            return false;
-    return true;
+        multiply_blas(depth, width, panel, width, depth, 1, x + r * depth,
+                      alone + r * width);
+    multiply_blas(depth, width, panel, width, depth, GROUP, x, group);
+    return !memcmp(group, alone, sizeof group);
 }
 
 /* The kernels that have the unpacked path, by OpenBLAS's names. */
@@ -129,11 +131,14 @@ has_small_matrix_path(void)
 static void
 choose_widths(void)
 {
-    static const int depths[] = {100, 784, 1024};
+    static const int depths[] = {64, 100, 250, 784, TRIED};
+    static float panel[TRIED * SOMA_PANEL], x[GROUP * TRIED];
+    fill(1, sizeof panel / sizeof *panel, panel);
+    fill(2, sizeof x / sizeof *x, x);
     for (int width = 1; width <= SOMA_PANEL; width++) {
         bool agree = has_small_matrix_path();
         for (size_t d = 0; d < sizeof depths / sizeof *depths && agree; d++)
-            agree = rows_agree(width, depths[d]);
+            agree = rows_agree(width, depths[d], panel, x);
         blas_agrees[width] = agree;
     }
 }

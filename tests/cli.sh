@@ -2,7 +2,7 @@
 # The command line as a person uses it: train, evaluate, inspect, health,
 # version, right and wrong. Usage: cli.sh BUILD_FOLDER
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 soma=${1:-build/gcc}/soma
 fashion=/usr/share/datasets/fashion-mnist
 dir=$(mktemp -d)

@@ -6,7 +6,7 @@
 # and what else CONTRIBUTING.md promises of the tree. Prints each violation.
 # Usage: layers.sh [BUILD_FOLDER], whose libsoma.a's symbols are checked.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 build=${1:-build/gcc}
 bad=0
 
@@ -27,7 +27,7 @@ $found"
 only() {
     header=$1
     shift
-    for file in $(grep -lE "#include <$header>" $(find core server -name '*.[ch]')); do
+    for file in $(grep -rlE --include='*.[ch]' "#include <$header>" core server); do
         case " $* " in
         *" $file "*) ;;
         *) violation "$file includes $header; only $* may" ;;

@@ -3,7 +3,7 @@
 # is run against a server that `make run` would start, and must answer with
 # status 200; and its table of options must be that of `soma serve --help`.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 soma=${1:-build/gcc}/soma
 log=$(mktemp)
 bad=0

@@ -5,7 +5,7 @@
 # Test programs use cmocka; each test of theirs counts. Real MNIST and
 # CIFAR-10 are used where SOMA_TEST_DATA, data/ or ../shared/data has them.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build/gcc}
 passed=0
 failed=0

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The assembler, not C, has put the end behind the start. */
+#define SIZE_OF(asset) ((size_t)((uintptr_t)(asset##_end) - (uintptr_t)(asset)))
+
 soma_outcome
 soma_api_healthz(soma_request *request)
 {
@@ -54,15 +57,13 @@ soma_api_metrics(soma_request *request)
 soma_outcome
 soma_api_openapi(soma_request *request)
 {
-    return soma_reply_constant(
-        request, "application/json", soma_asset_openapi,
-        (size_t)(soma_asset_openapi_end - soma_asset_openapi));
+    return soma_reply_constant(request, "application/json", soma_asset_openapi,
+                               SIZE_OF(soma_asset_openapi));
 }
 
 soma_outcome
 soma_api_page(soma_request *request)
 {
     return soma_reply_constant(request, "text/html; charset=utf-8",
-                               soma_asset_page,
-                               (size_t)(soma_asset_page_end - soma_asset_page));
+                               soma_asset_page, SIZE_OF(soma_asset_page));
 }

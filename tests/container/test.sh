@@ -3,7 +3,7 @@
 # that is read-only, the health check, real pictures, the HTTP tests, and its
 # end. One line a check; the last line is "N passed, N failed".
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build/gcc}
 image=soma:test
 name=soma-test-$$
