@@ -5,6 +5,7 @@
  * built for AVX2 and, narrower, for whatever the baseline is. */
 #include "core/kernel.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { LANES = 8, MOST = 8, GROUP = 4 };
@@ -44,13 +45,35 @@ typedef float half_lanes __attribute__((vector_size(LANES / 2 * sizeof(float)),
 
 DEFINE_BLOCK(block8, lanes, LANES)
 DEFINE_BLOCK(block4, half_lanes, LANES / 2)
-DEFINE_BLOCK(block1, float, 1)
+
+/* Single columns. Compilers that turn these loops into vectors may split the
+ * fused multiply-add, for 1 row in another way than for 4 (gcc -O3 does), so
+ * whether it is fused is not left to them. */
+INLINE void
+block1(const bool fused, const int rows, const int wide, int in, int out,
+       const float *panel, int width, int depth, const float *x, float *y)
+{
+    float sum[GROUP][2];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < wide; v++)
+            sum[r][v] = y[(size_t)r * (size_t)out + (size_t)v];
+    for (int k = 0; k < depth; k++, panel += width)
+        for (int r = 0; r < rows; r++) {
+            float value = x[(size_t)r * (size_t)in + (size_t)k];
+            for (int v = 0; v < wide; v++)
+                sum[r][v] = fused ? __builtin_fmaf(value, panel[v], sum[r][v])
+                                  : sum[r][v] + value * panel[v];
+        }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < wide; v++)
+            y[(size_t)r * (size_t)out + (size_t)v] = sum[r][v];
+}
 
 /* The widest blocks that fit, from the left. A single row has no other rows
  * to hide the latency of its sums behind, so it takes more columns. */
 INLINE void
-columns(const int rows, int in, int out, const float *panel, int width,
-        int depth, const float *x, float *y)
+columns(const bool fused, const int rows, int in, int out, const float *panel,
+        int width, int depth, const float *x, float *y)
 {
     const int wide = rows == 1 ? 8 : 3;
     int j = 0;
@@ -61,22 +84,22 @@ columns(const int rows, int in, int out, const float *panel, int width,
     for (; j + LANES / 2 <= width; j += LANES / 2)
         block4(rows, 1, in, out, panel + j, width, depth, x, y + j);
     for (; j + 2 <= width; j += 2)
-        block1(rows, 2, in, out, panel + j, width, depth, x, y + j);
+        block1(fused, rows, 2, in, out, panel + j, width, depth, x, y + j);
     if (j < width)
-        block1(rows, 1, in, out, panel + j, width, depth, x, y + j);
+        block1(fused, rows, 1, in, out, panel + j, width, depth, x, y + j);
 }
 
 INLINE void
-all_rows(int in, int out, const float *panel, int width, int depth, int rows,
-         const float *x, float *y)
+all_rows(const bool fused, int in, int out, const float *panel, int width,
+         int depth, int rows, const float *x, float *y)
 {
     int r = 0;
     for (; r + GROUP <= rows; r += GROUP)
-        columns(GROUP, in, out, panel, width, depth, x + (size_t)r * (size_t)in,
-                y + (size_t)r * (size_t)out);
+        columns(fused, GROUP, in, out, panel, width, depth,
+                x + (size_t)r * (size_t)in, y + (size_t)r * (size_t)out);
     for (; r < rows; r++)
-        columns(1, in, out, panel, width, depth, x + (size_t)r * (size_t)in,
-                y + (size_t)r * (size_t)out);
+        columns(fused, 1, in, out, panel, width, depth,
+                x + (size_t)r * (size_t)in, y + (size_t)r * (size_t)out);
 }
 
 #if defined(__x86_64__)
@@ -84,8 +107,15 @@ __attribute__((target("avx2,fma"))) static void
 multiply_avx2(int in, int out, const float *panel, int width, int depth,
               int rows, const float *x, float *y)
 {
-    all_rows(in, out, panel, width, depth, rows, x, y);
+    all_rows(true, in, out, panel, width, depth, rows, x, y);
 }
+#endif
+
+/* Whether the baseline, too, has a fused multiply-add. */
+#ifdef __FP_FAST_FMAF
+static const bool BASELINE_FUSED = true;
+#else
+static const bool BASELINE_FUSED = false;
 #endif
 
 void
@@ -98,5 +128,5 @@ soma_kernel_multiply(int in, int out, const float *panel, int width, int depth,
         return;
     }
 #endif
-    all_rows(in, out, panel, width, depth, rows, x, y);
+    all_rows(BASELINE_FUSED, in, out, panel, width, depth, rows, x, y);
 }
