@@ -332,7 +332,7 @@ soma_http_resume(soma_request *request)
 
 /* ---- The daemon ---- */
 
-static void
+__attribute__((format(printf, 2, 0))) static void
 on_library_log(void *arg, const char *format, va_list arguments)
 {
     char text[512];
