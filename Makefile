@@ -106,6 +106,10 @@ $(BUILD)/tests/http/test_%: $(BUILD)/tests/http/test_%.o \
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
 
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
+
 # Fuzz targets: with an ordinary main for the corpus and AFL++, and for
 # libFuzzer, which brings a main of its own.
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o \
@@ -156,6 +160,14 @@ fuzz: lint-deps
 			-artifact_prefix=build/fuzz/ -max_total_time=$$(($(MINUTES) * 60)) -max_len=4096 \
 			build/fuzz/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
+
+## bench: measure, as ratios in one run (ROUNDS=n SECONDS=n)
+.PHONY: bench
+bench: test-deps
+	$(Q)sh tests/install.sh wrk python3 util-linux
+	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/floor \
+		$(BUILD)/tests/bench/product
+	$(Q)BUILD=$(BUILD) python3 tests/bench/bench.py
 
 ## data: fetch MNIST and CIFAR-10 to data/ (DATA=folder: from there)
 .PHONY: data

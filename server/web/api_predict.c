@@ -181,7 +181,7 @@ next_best(const float *answer, int count, int last)
     int best = -1;
     for (int i = 0; i < count; i++) {
         bool after = last < 0 || answer[i] < answer[last] ||
-                     (answer[i] <= answer[last] && i > last);
+                     (i > last && answer[i] <= answer[last]);
         if (after && i != last && (best < 0 || answer[i] > answer[best]))
             best = i;
     }
