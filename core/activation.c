@@ -74,11 +74,20 @@ tanh_is_saturated(float a)
     return fabsf(a) >= 1.0f - SATURATION;
 }
 
+/* NaN, as from a sum of both infinities, stays NaN: it must not become a
+ * number that looks like an answer. */
+static float
+larger(float a, float b)
+{
+    float max = a > b ? a : b; /* b if it is NaN */
+    return a != a ? a : max;
+}
+
 static void
 relu_forward(const soma_layer *layer, int rows, const float *z, float *a)
 {
     for (size_t i = 0, n = values_of(layer, rows); i < n; i++)
-        a[i] = z[i] > 0 ? z[i] : 0;
+        a[i] = larger(z[i], 0);
 }
 
 static void
@@ -114,7 +123,8 @@ leaky_backward(const soma_layer *layer, int rows, const float *z,
         dz[i] = z[i] > 0 ? da[i] : slope * da[i];
 }
 
-/* Maxout (Goodfellow et al. 2013): the largest of a unit's pieces. */
+/* Maxout (Goodfellow et al. 2013): the largest of a unit's pieces; NaN if one
+ * of them is. */
 static void
 maxout_forward(const soma_layer *layer, int rows, const float *z, float *a)
 {
@@ -124,7 +134,7 @@ maxout_forward(const soma_layer *layer, int rows, const float *z, float *a)
         z += units;
         for (int p = 1; p < layer->pieces; p++, z += units)
             for (size_t u = 0; u < units; u++)
-                a[u] = z[u] > a[u] ? z[u] : a[u];
+                a[u] = larger(z[u], a[u]);
     }
 }
 
