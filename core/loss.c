@@ -1,7 +1,16 @@
 #include "core/loss.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
+
+/* Scores far enough apart have a loss beyond float32: its largest number then
+ * stands for it, since a loss must be finite. NaN stays NaN. */
+static float
+bounded(double loss)
+{
+    return loss > (double)FLT_MAX ? FLT_MAX : (float)loss;
+}
 
 static float
 largest(int count, const float *s)
@@ -30,21 +39,24 @@ static float
 softmax_gradient(int outputs, const float *s, int label, float smoothing,
                  float *d)
 {
-    float max = largest(outputs, s), sum = 0, shift = 0;
+    float max = largest(outputs, s), sum = 0;
+    double shift = 0;
     for (int i = 0; i < outputs; i++) {
         sum += expf(s[i] - max);
-        shift += (s[i] - max) / (float)outputs;
+        shift += (double)s[i] - (double)max;
     }
-    float log_sum = logf(sum), even = smoothing / (float)outputs;
     if (d) {
+        float even = smoothing / (float)outputs;
         for (int i = 0; i < outputs; i++)
             d[i] = expf(s[i] - max) / sum - even;
         d[label] -= 1 - smoothing;
     }
-    float loss = log_sum - (s[label] - max);
+    double log_sum = (double)logf(sum);
+    double loss = log_sum - ((double)s[label] - (double)max);
     if (smoothing > 0)
-        loss = (1 - smoothing) * loss + smoothing * (log_sum - shift);
-    return loss;
+        loss = (1 - (double)smoothing) * loss +
+               (double)smoothing * (log_sum - shift / outputs);
+    return bounded(loss);
 }
 
 static float
@@ -118,7 +130,7 @@ multiclass_hinge_gradient(int outputs, const float *s, int label,
     }
     if (d)
         d[label] = -violations;
-    return loss;
+    return bounded((double)loss);
 }
 
 static const soma_loss table[] = {
