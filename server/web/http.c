@@ -197,8 +197,9 @@ answer_early(const http_request *self)
 }
 
 static void
-add_headers(struct MHD_Response *response, const soma_reply *reply)
+add_headers(struct MHD_Response *response, const soma_request *request)
 {
+    const soma_reply *reply = &request->reply;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                             reply->type);
     if (reply->allow)
@@ -208,7 +209,8 @@ add_headers(struct MHD_Response *response, const soma_reply *reply)
         snprintf(seconds, sizeof seconds, "%d", reply->retry_after);
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
-    if (reply->close)
+    /* A server that is stopping takes no further request from anyone. */
+    if (reply->close || atomic_load(&request->worker->web->draining))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
@@ -226,7 +228,7 @@ send_reply(http_request *self)
         size, body.data, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
-    add_headers(response, reply);
+    add_headers(response, &self->request);
     enum MHD_Result queued = MHD_queue_response(
         self->request.connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);
@@ -409,8 +411,8 @@ soma_http_close(soma_worker *worker)
     if (!http)
         return;
     if (http->daemon)
-        MHD_stop_daemon(http->daemon);
-    if (http->listener >= 0 && !http->daemon)
+        MHD_stop_daemon(http->daemon); /* closes the listener */
+    else if (http->listener >= 0)
         close(http->listener);
     if (http->epoll >= 0)
         close(http->epoll);
@@ -474,6 +476,7 @@ soma_http_run(void *arg)
             int fd = MHD_quiesce_daemon(http->daemon);
             if (fd >= 0)
                 close(fd);
+            http->listener = -1;
         }
         soma_readers_enter(readers, worker->index);
         http->resumed = false;
@@ -483,6 +486,11 @@ soma_http_run(void *arg)
         bool idle = worker->open_requests == 0 || soma_worker_now() > deadline;
         if (quiet && idle && !worker->parked && !worker->large &&
             !worker->awaited)
-            return NULL;
+            break;
     }
+    /* At once, not when all workers have ended: nobody would answer what
+     * still came in over the connections that are open here. */
+    MHD_stop_daemon(http->daemon);
+    http->daemon = NULL;
+    return NULL;
 }

@@ -132,7 +132,7 @@ train(json_t *label)
         json_pack("{s:o}", "pixels", pixels_of(fashion_images(), PIXELS));
     if (label)
         json_object_set_new(body, "label", label);
-    return post_json(&s, "/train", body);
+    return post_json(&s, "/models/fashion/train", body);
 }
 
 static void
@@ -151,11 +151,11 @@ labels_that_are_none(void **state)
     expect_error(ask(&s, NULL, "/train", "application/octet-stream",
                      fashion_images(), PIXELS),
                  400, "no_label", "?label=");
-    expect_error(ask(&s, NULL, "/train?label=frog", "application/octet-stream",
-                     fashion_images(), PIXELS),
+    expect_error(ask(&s, NULL, "/models/fashion/train?label=frog",
+                     "application/octet-stream", fashion_images(), PIXELS),
                  400, "unknown_label", "got frog");
-    expect_error(ask(&s, NULL, "/train?label=", "application/octet-stream",
-                     fashion_images(), PIXELS),
+    expect_error(ask(&s, NULL, "/models/fashion/train?label=",
+                     "application/octet-stream", fashion_images(), PIXELS),
                  400, "unknown_label", "label");
 }
 

@@ -124,8 +124,8 @@ lists_are_learned_in_order(void **state)
             json_pack("{s:o, s:i}", "pixels",
                       pixels_of(fashion_images() + i * PIXELS, PIXELS), "label",
                       fashion_labels()[i]));
-    answer a =
-        post_json(&s, "/train", json_pack("{s:o}", "examples", examples));
+    answer a = post_json(&s, "/models/fashion/train",
+                         json_pack("{s:o}", "examples", examples));
     assert_int_equal(a.status, 200);
     assert_int_equal(whole_of(a.json, "version"), version + COUNT);
     const json_t *results = json_object_get(a.json, "results");
@@ -144,12 +144,12 @@ lists_are_all_or_nothing(void **state)
     (void)state;
     json_t *before = model("fashion");
     answer a = post_json(
-        &s, "/train",
+        &s, "/models/fashion/train",
         json_pack("{s:[{s:o, s:i}, {s:o, s:i}]}", "examples", "pixels",
                   pixels_of(fashion_images(), PIXELS), "label", 9, "pixels",
                   pixels_of(fashion_images(), PIXELS), "label", 10));
     expect_error(a, 400, "unknown_label", "examples[1].label");
-    a = post_json(&s, "/train",
+    a = post_json(&s, "/models/fashion/train",
                   json_pack("{s:[{s:o, s:i}, {s:o, s:i}]}", "examples",
                             "pixels", pixels_of(fashion_images(), PIXELS),
                             "label", 9, "pixels",
