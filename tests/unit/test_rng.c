@@ -186,6 +186,16 @@ test_normal(void **state)
     assert_true(fabs((double)inside / DRAWS - 0.682689) < 0.0053);
 }
 
+/* Where a uniform draw is 0, its logarithm must not be taken. */
+static void
+test_normal_ends(void **state)
+{
+    (void)state;
+    soma_rng rng = {{1, 0, 1, 1}}, same = rng;
+    assert_true(soma_rng_uniform(&same) == 0);
+    assert_true(soma_rng_normal(&rng) == 0);
+}
+
 static void
 test_shuffle_is_a_permutation(void **state)
 {
@@ -244,6 +254,7 @@ main(void)
         cmocka_unit_test(test_below_is_even),
         cmocka_unit_test(test_below_rejects_bias),
         cmocka_unit_test(test_normal),
+        cmocka_unit_test(test_normal_ends),
         cmocka_unit_test(test_shuffle_is_a_permutation),
         cmocka_unit_test(test_shuffle_is_even),
     };

@@ -272,6 +272,7 @@ test_clip_factor(void **state)
     assert_true(soma_sgd_clip_factor(&sgd, 0) == 1);
     assert_true(soma_sgd_clip_factor(&sgd, 1.9) == 1);
     assert_true(soma_sgd_clip_factor(&sgd, 2) == 1);
+    assert_true(soma_sgd_clip_factor(&sgd, 2.5) == 0.8f);
     assert_true(soma_sgd_clip_factor(&sgd, 4) == 0.5f);
     assert_true(soma_sgd_clip_factor(&sgd, 2e6) == 1e-6f);
     sgd.clip = 0;
