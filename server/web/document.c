@@ -79,18 +79,23 @@ read_numbers(lifter *l, const char *at, soma_array *array, soma_status *status)
     *array = (soma_array){.rank = 1, .first = floats->used, .finite = true};
     do {
         float value;
-        at = soma_number_read(skip_space(at + 1), &value);
-        if (!at)
-            break;
+        const char *from = at[1] == ' ' ? at + 2 : at + 1;
+        at = soma_number_read_short(from, &value);
+        if (!at) {
+            at = soma_number_read(skip_space(from), &value);
+            if (!at)
+                break;
+            /* False for an infinity too. */
+            array->finite = array->finite && value - value == 0;
+        }
         if (floats->used == floats->room) {
             *status = soma_floats_reserve(floats, 1, l->err);
             if (*status)
                 return NULL;
         }
         floats->data[floats->used++] = value;
-        /* False for an infinity too. */
-        array->finite = array->finite && value - value == 0;
-        at = skip_space(at);
+        if (*at != ',' && *at != ']')
+            at = skip_space(at);
     } while (*at == ',');
     if (!at || *at != ']') {
         floats->used = array->first;

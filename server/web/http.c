@@ -35,7 +35,8 @@
 #include <unistd.h>
 
 enum {
-    POOL_BYTES = 64 << 10, /* of a connection: its head, and a piece of body */
+    POOL_BYTES = 32 << 10, /* of a connection: its head, and a piece of body;
+                              the library clears it for each request */
     DISCARD = 1 << 20, /* a refused body up to this is read, so that the client
                           sees the answer and keeps the connection */
     FREE_REQUESTS = 256,
