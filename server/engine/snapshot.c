@@ -80,18 +80,25 @@ unseen(soma_shelf *shelf, soma_snapshot *snapshot)
            atomic_load(&snapshot->pins) == 0;
 }
 
-/* A retired snapshot that nobody sees any more, or NULL. There are rarely
- * more than two: the list grows only while a turn or a pin lasts. */
+/* A retired snapshot that nobody sees any more, or NULL. Further ones, which
+ * a long turn or a pin has left behind, are freed. */
 static soma_snapshot *
 take_unseen(soma_shelf *shelf)
 {
-    for (soma_snapshot **at = &shelf->retired; *at; at = &(*at)->next)
-        if (unseen(shelf, *at)) {
-            soma_snapshot *taken = *at;
-            *at = taken->next;
-            return taken;
+    soma_snapshot *taken = NULL, **at = &shelf->retired;
+    while (*at) {
+        soma_snapshot *snapshot = *at;
+        if (!unseen(shelf, snapshot)) {
+            at = &snapshot->next;
+            continue;
         }
-    return NULL;
+        *at = snapshot->next;
+        if (taken)
+            snapshot_free(snapshot);
+        else
+            taken = snapshot;
+    }
+    return taken;
 }
 
 soma_status
