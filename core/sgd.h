@@ -14,7 +14,7 @@
 #include "core/model.h"
 
 typedef struct soma_sgd {
-    float rate;     /* learning rate, > 0 */
+    float rate;     /* learning rate, >= 0 */
     float momentum; /* [0, 1); 0 needs no velocity */
     bool nesterov;
     float l2;   /* strength of the L2 penalty, >= 0 */
@@ -27,7 +27,7 @@ soma_status soma_sgd_check(const soma_sgd *sgd, soma_error *err);
 /* The factor that brings a gradient of this norm within the clip. */
 float soma_sgd_clip_factor(const soma_sgd *sgd, double norm);
 
-/* One step with grad * scale. velocity: spec.trainable floats, NULL if
+/* One step. velocity: spec.trainable floats, NULL if
  * momentum is 0. SOMA_E_NOT_FINITE: model and velocity are as before. */
 soma_status soma_sgd_step(const soma_sgd *sgd, soma_model *model,
                           float *velocity, const float *grad, soma_error *err);
