@@ -197,6 +197,16 @@ soma_registry_close(soma_registry *registry)
     registry->count = 0;
 }
 
+/* "a, b, c": the models there are, for messages. */
+static void
+list_names(const soma_registry *registry, char *text, size_t size)
+{
+    size_t used = 0;
+    for (int i = 0; i < registry->count && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 i ? ", " : "", registry->models[i]->name);
+}
+
 soma_status
 soma_registry_find(const soma_registry *registry, const char *name,
                    soma_served **served, soma_error *err)
@@ -205,20 +215,13 @@ soma_registry_find(const soma_registry *registry, const char *name,
         *served = registry->fallback;
         return SOMA_OK;
     }
-    char known[256] = "";
-    size_t used = 0;
-    for (int i = 0; i < registry->count; i++) {
-        const char *have = registry->models[i]->name;
-        if (name && !strcmp(name, have)) {
+    for (int i = 0; name && i < registry->count; i++)
+        if (!strcmp(name, registry->models[i]->name)) {
             *served = registry->models[i];
             return SOMA_OK;
         }
-        int n = snprintf(known + used, sizeof known - used, "%s%s",
-                         used ? ", " : "", have);
-        if (n > 0 && used + (size_t)n < sizeof known)
-            used += (size_t)n;
-    }
-    known[used] = '\0';
+    char known[256] = "";
+    list_names(registry, known, sizeof known);
     if (!name)
         return soma_error_set(err, SOMA_E_ARGUMENT,
                               "which model? \"model\" is missing and there is "
