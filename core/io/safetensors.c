@@ -260,7 +260,6 @@ static soma_status
 parse(soma_safetensors *st, soma_error *err)
 {
     const soma_bytes *file = &st->file;
-    const unsigned char *start = file->data + sizeof(uint64_t);
     uint64_t length;
     if (file->size < sizeof length)
         return soma_error_set(err, SOMA_E_FORMAT,
@@ -277,6 +276,7 @@ parse(soma_safetensors *st, soma_error *err)
                               "a header of %" PRIu64 " bytes goes beyond the "
                               "end of the file",
                               length);
+    const unsigned char *start = file->data + sizeof length;
     json_t *header;
     soma_status status = soma_json_parse((const char *)start, (size_t)length,
                                          "header", &header, err);
