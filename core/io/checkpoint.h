@@ -48,7 +48,8 @@ soma_status soma_checkpoint_parse(soma_bytes *bytes, const char *sidecar,
 
 /* dtype: SOMA_F32, or SOMA_F16 or SOMA_BF16 (they round; the digest of what is
  * read back is that of the rounded weights). SOMA_E_NOT_FINITE, or
- * SOMA_E_ARGUMENT for a weight that 16 bits cannot hold. */
+ * SOMA_E_ARGUMENT for a weight that 16 bits cannot hold, and for names of
+ * classes that are empty, not UTF-8 or stand there twice. */
 soma_status soma_checkpoint_build(const soma_checkpoint *checkpoint,
                                   soma_dtype dtype, soma_bytes *bytes,
                                   soma_error *err);

@@ -1,6 +1,7 @@
 /* Writing model files (format: checkpoint.c). */
 #include "core/io/checkpoint.h"
 #include "core/io/json.h"
+#include "core/io/quote.h"
 #include "core/matrix.h"
 
 #include <stdio.h>
@@ -63,6 +64,40 @@ prepare_layer(const soma_model *model, int i, soma_dtype dtype, layer_out *out,
     return SOMA_OK;
 }
 
+/* jansson does not say whether a name was no UTF-8 or memory was short; the
+ * call that takes any bytes tells them apart. */
+static soma_status
+add_name(json_t *seen, const char *name, int i, soma_error *err)
+{
+    char text[SOMA_QUOTE_SIZE];
+    if (!*name)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "classes[%d]: the name is empty", i);
+    if (json_object_get(seen, name))
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "classes[%d]: the name \"%s\" stands there twice",
+                              i, soma_quote(name, text));
+    if (!json_object_set_new(seen, name, json_true()))
+        return SOMA_OK;
+    if (json_object_set_new_nocheck(seen, name, json_true()))
+        return soma_error_memory(err, "names of classes");
+    return soma_error_set(err, SOMA_E_ARGUMENT,
+                          "classes[%d]: the name is not UTF-8", i);
+}
+
+static soma_status
+check_names(const soma_classes *classes, soma_error *err)
+{
+    json_t *seen = json_object();
+    if (!seen)
+        return soma_error_memory(err, "names of classes");
+    soma_status status = SOMA_OK;
+    for (int i = 0; i < classes->count && !status; i++)
+        status = add_name(seen, classes->names[i], i, err);
+    json_decref(seen);
+    return status;
+}
+
 /* What would be refused when it is read must not be written. */
 static soma_status
 check(const soma_checkpoint *checkpoint, soma_dtype dtype, soma_error *err)
@@ -80,7 +115,7 @@ check(const soma_checkpoint *checkpoint, soma_dtype dtype, soma_error *err)
     if (!soma_model_finite(model))
         return soma_error_set(err, SOMA_E_NOT_FINITE,
                               "the model has weights that are not finite");
-    return SOMA_OK;
+    return check_names(&checkpoint->classes, err);
 }
 
 soma_status

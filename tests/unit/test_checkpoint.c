@@ -404,6 +404,31 @@ test_write_wrong_classes(void **state)
     soma_checkpoint_free(&made);
 }
 
+/* A name that the reader refuses is refused before there is a file. */
+static void
+expect_name_refused(const char *name, const char *text)
+{
+    const char *path = scratch_path("names");
+    soma_checkpoint made = make(wide);
+    free(made.classes.names[1]);
+    made.classes.names[1] = strdup(name);
+    assert_int_equal(soma_checkpoint_write(path, &made, SOMA_F32, &err),
+                     SOMA_E_ARGUMENT);
+    if (!strstr(err.text, text))
+        fail_msg("expected \"%s\", got \"%s\"", text, err.text);
+    assert_int_equal(access(path, F_OK), -1);
+    soma_checkpoint_free(&made);
+}
+
+static void
+test_write_wrong_names(void **state)
+{
+    (void)state;
+    expect_name_refused("", "classes[1]: the name is empty");
+    expect_name_refused("cat", "classes[1]: the name \"cat\" stands there");
+    expect_name_refused("caf\xe9", "classes[1]: the name is not UTF-8");
+}
+
 /* ---- No memory ---- */
 
 static long allocations_left;
@@ -467,6 +492,7 @@ main(void)
         cmocka_unit_test(test_tensor_values),
         SCRATCH(test_unreadable),
         SCRATCH(test_write_fails),
+        SCRATCH(test_write_wrong_names),
         cmocka_unit_test(test_write_wrong_classes),
         cmocka_unit_test(test_no_memory),
     };
