@@ -238,6 +238,9 @@ soma_cmd_train(int argc, char **argv)
     if (!status)
         status =
             soma_train_open(&o.spec, o.dataset, &checkpoint, &dataset, &err);
+    /* Now, not when hours of training are to be written. */
+    if (!status)
+        status = soma_classes_check(&dataset.classes, &err);
     if (!status && !checkpoint.model)
         status = soma_train_create(&o.spec, &dataset, (uint64_t)o.seed,
                                    &checkpoint, &err);

@@ -137,6 +137,9 @@ says "two classes" 2 "tells two classes apart" "$soma" train \
     --dataset $fashion --out x --hidden none --loss logistic
 says "hidden" 2 "--hidden: expected" "$soma" train --dataset "$dir/table.csv" \
     --out x --hidden 10,
+printf 'caf\351,1,2\ntea,3,4\n' >"$dir/latin1.csv"
+says "names that are not UTF-8" 2 "classes[0]: the name is not UTF-8" \
+    "$soma" train --dataset "$dir/latin1.csv" --out "$dir/x.safetensors"
 says "no such dataset" 1 "nowhere" "$soma" train --dataset "$dir/nowhere" --out x
 says "no such model" 1 "nothing.safetensors" "$soma" inspect "$dir/nothing.safetensors"
 says "not a model" 1 "table.csv" "$soma" inspect "$dir/table.csv"

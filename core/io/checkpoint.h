@@ -19,6 +19,9 @@ typedef struct soma_classes {
 void soma_classes_free(soma_classes *classes);
 soma_status soma_classes_copy(soma_classes *to, const soma_classes *from,
                               soma_error *err);
+/* Whether a model file can hold these names: not empty, all different, UTF-8.
+ * SOMA_E_ARGUMENT names the one that is not. */
+soma_status soma_classes_check(const soma_classes *classes, soma_error *err);
 /* The class with this name, or -1. */
 int soma_classes_find(const soma_classes *classes, const char *name);
 

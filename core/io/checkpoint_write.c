@@ -85,8 +85,8 @@ add_name(json_t *seen, const char *name, int i, soma_error *err)
                           "classes[%d]: the name is not UTF-8", i);
 }
 
-static soma_status
-check_names(const soma_classes *classes, soma_error *err)
+soma_status
+soma_classes_check(const soma_classes *classes, soma_error *err)
 {
     json_t *seen = json_object();
     if (!seen)
@@ -115,7 +115,7 @@ check(const soma_checkpoint *checkpoint, soma_dtype dtype, soma_error *err)
     if (!soma_model_finite(model))
         return soma_error_set(err, SOMA_E_NOT_FINITE,
                               "the model has weights that are not finite");
-    return check_names(&checkpoint->classes, err);
+    return soma_classes_check(&checkpoint->classes, err);
 }
 
 soma_status
