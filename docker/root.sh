@@ -11,14 +11,22 @@ mkdir -p "$root/usr/bin" "$root/usr/share/soma/models" "$root/etc" \
     "$root/tmp" "$root/data"
 cp "$program" "$root/usr/bin/soma"
 strip "$root/usr/bin/soma"
-ldd "$program" | sed -n 's,.*=> \(/[^ ]*\) .*,\1,p; s,^[[:space:]]*\(/[^ ]*\) (.*,\1,p' |
+libraries=$(ldd "$program")
+case $libraries in
+*"not found"*)
+    echo "root.sh: libraries are missing: $libraries" >&2
+    exit 1
+    ;;
+esac
+echo "$libraries" |
+    sed -n 's,.*=> \(/[^ ]*\) .*,\1,p; s,^[[:space:]]*\(/[^ ]*\) (.*,\1,p' |
     sort -u | while read -r library; do
     mkdir -p "$root$(dirname "$library")"
     cp -L "$library" "$root$library"
-    strip --strip-unneeded "$root$library" 2>/dev/null || true
+    strip --strip-unneeded "$root$library"
 done
-cp models/*.safetensors LICENSE "$root/usr/share/soma/models/"
-mv "$root/usr/share/soma/models/LICENSE" "$root/usr/share/soma/"
+cp models/*.safetensors "$root/usr/share/soma/models/"
+cp LICENSE "$root/usr/share/soma/"
 echo 'soma:x:65532:65532:soma:/data:/usr/bin/soma' >"$root/etc/passwd"
 echo 'soma:x:65532:' >"$root/etc/group"
 chmod 1777 "$root/tmp"

@@ -10,16 +10,23 @@ suite=${image#debian:}
 suite=${suite%-slim}
 
 docker image inspect "$image" >/dev/null 2>&1 && exit 0
+if timeout 120 docker pull -q "$image" >/dev/null 2>&1; then
+    echo "pulled $image"
+    exit 0
+fi
 sh tests/install.sh debootstrap
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
-    grep -m1 '/debian/\?$' || true)
+# shellcheck disable=SC2016
+mirror=$(apt-get indextargets --format '$(LABEL) $(SITE)' \
+    'Created-By: Packages' | sed -n 's/^Debian //p' | head -n1)
 [ -n "$mirror" ] || { echo "base.sh: apt names no Debian mirror" >&2; exit 1; }
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
-debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
-    tail -n 20 "$root.log" >&2
+sudo=
+[ "$(id -u)" = 0 ] || sudo=sudo
+work=$(mktemp -d)
+trap '$sudo rm -rf "$work"' EXIT
+$sudo debootstrap --variant=minbase "$suite" "$work/root" "$mirror" \
+    >"$work/log" 2>&1 || {
+    tail -n 20 "$work/log" >&2
     exit 1
 }
-rm -f "$root.log"
-tar -C "$root" -c . | docker import - "$image" >/dev/null
+$sudo tar -C "$work/root" -c . | docker import - "$image" >/dev/null
 echo "made $image"

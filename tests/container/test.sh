@@ -10,7 +10,7 @@ name=soma-test-$$
 passed=0
 failed=0
 
-check() { # check NAME: by the status of the command before
+check() { # check NAME STATUS
     if [ "$2" = 0 ]; then
         passed=$((passed + 1))
         echo "ok: $1"
@@ -21,8 +21,11 @@ check() { # check NAME: by the status of the command before
 }
 
 finish() {
-    docker rm -f "$name" >/dev/null 2>&1
+    trap - INT TERM
+    [ "$failed" = 0 ] || docker logs --tail 30 "$name" 2>&1
+    docker rm -fv "$name" >/dev/null 2>&1
     docker volume rm -f "$name" >/dev/null 2>&1
+    docker rmi "$name" >/dev/null 2>&1
     echo "$passed passed, $failed failed"
     [ "$failed" = 0 ]
     exit
@@ -30,14 +33,27 @@ finish() {
 
 docker info >/dev/null 2>&1 || {
     echo "NOT TESTED: no Docker engine runs here"
+    echo "0 passed, 0 failed"
     exit 0
 }
+trap 'failed=$((failed + 1)); finish' INT TERM
 sh tests/install.sh curl jq
 sh tests/container/base.sh
 check "base image" $?
 
+# What .dockerignore lets through. A build/ among it could end in the image in
+# place of what the image's own compiler makes.
+printf 'FROM scratch\nCOPY . /\nCMD ["none"]\n' |
+    docker build -q -f - -t "$name" . >/dev/null 2>&1 &&
+    docker create --name "$name" "$name" >/dev/null
+files=$(docker export "$name" | tar -t)
+docker rm "$name" >/dev/null
+echo "$files" | grep -q '^core/matrix\.c$' &&
+    ! echo "$files" | grep -E '^(build|data|\.git)(/|$)'
+check "the build sees sources only" $?
+
 log=$(mktemp)
-docker build --network host -f docker/Dockerfile -t "$image" . >"$log" 2>&1
+docker build -f docker/Dockerfile -t "$image" . >"$log" 2>&1
 code=$?
 [ $code = 0 ] || tail -n 30 "$log"
 rm -f "$log"
@@ -50,6 +66,13 @@ check "at most 70 MB: $size bytes" $?
 user=$(docker image inspect -f '{{.Config.User}}' "$image")
 [ "${user%%:*}" -gt 0 ]
 check "not root: user $user" $?
+
+docker create --name "$name" "$image" >/dev/null
+owner=$(docker export "$name" | tar --numeric-owner -tv |
+    sed -n 's,^[^ ]* \([^ ]*\) .* data/$,\1,p')
+docker rm -v "$name" >/dev/null
+[ "$owner" = 65532:65532 ] || [ "$owner" = 65532/65532 ]
+check "the user owns /data: $owner" $?
 
 docker run -d --name "$name" --read-only --cap-drop ALL \
     --security-opt no-new-privileges -v "$name":/data \
@@ -84,14 +107,24 @@ got=$(curl -sS --max-time 10 "$url/models" | jq '.models | length')
 [ "$got" = 7 ]
 check "serves the shipped models: $got" $?
 
+# A program all of whose tests say NOT TESTED against a server that is not
+# theirs is not counted.
+ran=0
 for test in "$build"/tests/http/test_*; do
     case $test in *.o | *.d | *.log) continue ;; esac
     [ -x "$test" ] || continue
     SOMA_URL=$url timeout 600 "$test" >"$build/tests/container.log" 2>&1
     code=$?
     [ $code = 0 ] || cat "$build/tests/container.log"
-    check "$(basename "$test") against the container" $code
+    all=$(sed -n 's/.*\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$build/tests/container.log")
+    not=$(grep -c 'NOT TESTED' "$build/tests/container.log")
+    if [ $code != 0 ] || [ "${all:-0}" -gt "$not" ]; then
+        check "$(basename "$test") against the container" $code
+        ran=$((ran + 1))
+    fi
+    grep 'NOT TESTED' "$build/tests/container.log"
 done
+[ $ran -gt 0 ] || echo "NOT TESTED: HTTP tests, none is built in $build"
 
 docker stop -t 10 "$name" >/dev/null
 code=$(docker inspect -f '{{.State.ExitCode}}' "$name")
