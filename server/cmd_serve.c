@@ -75,6 +75,7 @@ set_up_web(server *s)
     soma_web_options *o = &s->web.options;
     o->workers = workers > SOMA_MAX_READERS ? SOMA_MAX_READERS : (int)workers;
     o->max_body = (size_t)c->max_body;
+    o->request_memory = (size_t)c->request_memory;
     o->max_rows = (int)c->max_rows;
     o->max_connections = (int)c->max_connections;
     o->max_connections_per_address = (int)c->max_connections_per_address;

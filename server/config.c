@@ -40,6 +40,9 @@ static const soma_option options[] = {
            "move the weights far; 0 is no bound."),
     WHOLE("max-body", "BYTES", "67108864", 1024, 4294967296.0, max_body,
           "Largest body of a request."),
+    WHOLE("request-memory", "BYTES", "536870912", 1048576, 1e12, request_memory,
+          "Memory for the bodies and rows of requests above 64 KiB that wait; "
+          "beyond it they are answered 503."),
     WHOLE("max-rows", "N", "4096", 1, 1048576, max_rows,
           "Most examples in one request."),
     WHOLE("max-waiting", "N", "4096", 1, 1048576, max_waiting,

@@ -9,7 +9,7 @@ typedef struct soma_config {
     const char *listen, *models, *default_model, *data;
     const char *log_level, *log_format;
     long workers;
-    long max_body, max_rows;
+    long max_body, max_rows, request_memory;
     long max_connections, max_connections_per_address;
     long idle_timeout, drain;
     long max_waiting;

@@ -42,6 +42,28 @@ lend_rows(soma_request *request)
         soma_floats_lent(lent, (size_t)room * size, options->max_body);
 }
 
+/* The request waits with rows of its own; what it no longer needs is given
+ * back first. */
+static bool
+keep_rows(soma_request *request, const float *rows, soma_refusal *refusal)
+{
+    const soma_spec *spec = &request->served->spec;
+    size_t count = (size_t)request->rows * (size_t)spec->input.size;
+    size_t scores = (size_t)request->rows * (size_t)spec->outputs;
+    size_t first = (size_t)(rows - request->floats.data);
+    soma_request_drop_body(request);
+    if (!soma_request_charge(request, (count + scores) * sizeof(float)))
+        return refusal->status = 0, !soma_request_busy(&refusal->err);
+    soma_status status =
+        soma_floats_own(&request->floats, first, count, &refusal->err);
+    if (!status && !(request->scores = malloc(scores * sizeof(float))))
+        status = soma_error_memory(&refusal->err, "a request's scores");
+    refusal->status = 0; /* it is in err */
+    request->offset = -1;
+    request->x = request->floats.data;
+    return !status;
+}
+
 /* The rows stand where they were lent, or are brought there if they fit; or
  * the request keeps them. */
 static bool
@@ -58,22 +80,7 @@ place_rows(soma_request *request, const float *rows, soma_refusal *refusal)
         batch->rows += request->rows;
         return true;
     }
-    size_t outputs = (size_t)request->served->spec.outputs;
-    size_t count = (size_t)request->rows * size;
-    request->offset = -1;
-    request->scores =
-        malloc((size_t)request->rows * outputs * sizeof *request->scores);
-    float *own = malloc(count * sizeof *own);
-    if (!request->scores || !own) {
-        free(own);
-        refusal->status = 0;
-        soma_error_memory(&refusal->err, "a request's rows");
-        return false;
-    }
-    memcpy(own, rows, count * sizeof *own);
-    soma_floats_free(&request->floats);
-    request->floats = (soma_floats){own, count, count, count, true};
-    return true;
+    return keep_rows(request, rows, refusal);
 }
 
 static bool
@@ -153,8 +160,7 @@ soma_api_predict(soma_request *request)
                                        : take_other(request, kind, &refusal);
     if (!good)
         return soma_reply_refusal(request, &refusal);
-    soma_worker_predict(request);
-    return SOMA_PARKED;
+    return soma_worker_predict(request);
 }
 
 /* ---- The answer ---- */

@@ -40,3 +40,25 @@ soma_floats_reserve(soma_floats *floats, size_t more, soma_error *err)
     floats->owned = true;
     return SOMA_OK;
 }
+
+soma_status
+soma_floats_own(soma_floats *floats, size_t first, size_t count,
+                soma_error *err)
+{
+    const float *from = floats->data + first;
+    size_t size = count * sizeof *floats->data;
+    if (floats->owned) {
+        memmove(floats->data, from, size);
+        float *less = realloc(floats->data, size);
+        floats->data = less ? less : floats->data;
+    } else {
+        float *data = malloc(size);
+        if (!data)
+            return soma_error_memory(err, "the numbers of a request");
+        memcpy(data, from, size);
+        floats->data = data;
+        floats->owned = true;
+    }
+    floats->used = floats->room = count;
+    return SOMA_OK;
+}

@@ -24,4 +24,9 @@ void soma_floats_free(soma_floats *floats);
 soma_status soma_floats_reserve(soma_floats *floats, size_t more,
                                 soma_error *err);
 
+/* Keeps floats [first, first + count) only, at the start of memory of its own:
+ * the lender's is not used any more. */
+soma_status soma_floats_own(soma_floats *floats, size_t first, size_t count,
+                            soma_error *err);
+
 #endif

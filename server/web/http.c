@@ -2,10 +2,19 @@
  *
  *     READING  on_request, for each piece of its body
  *     RUNNING  on_request at its end calls the route's start, which makes it
+ *     SOON     until soma_http_answer at the end of the turn: nothing is
+ *              queued, and libmicrohttpd asks again when it next runs; or
  *     PARKED   (the connection is suspended here, before anyone can resume
- *              it), until soma_http_resume; or at once
+ *              it), until soma_http_answer in a later turn; or at once
  *     READY    on_request, called again, queues the reply
- *     gone     on_completed, when the reply was sent or the client has left
+ *     GONE     the connection ended while SOON: freed by soma_http_answer;
+ *              else by on_completed, when the reply was sent or the client
+ *              has left
+ *
+ * Suspending and resuming a connection costs three system calls, more than a
+ * row's share of the product: hence SOON. A connection on which nothing was
+ * queued stays in the daemon's list of ready ones, so the next run comes to
+ * it without a wait; that it does is what tests/http/test_stress.c is for.
  *
  * All of it happens on the worker's thread, so there are no locks; a parked
  * request cannot be completed behind our back, since libmicrohttpd neither
@@ -16,12 +25,12 @@
  * MHD_get_timeout must be asked before each wait, or data that was read ahead
  * would be left lying (libmicrohttpd pull request 11). Nor does it always say
  * that a connection was resumed (measured with 0.9.75), so after a turn that
- * resumed any the daemon runs again before anything is waited for.
+ * answered any request the daemon runs again before anything is waited for.
  */
 #include "server/web/http.h"
 
 #include "server/engine/log.h"
-#include "server/web/input.h"
+#include "server/web/head.h"
 #include "server/web/listen.h"
 #include "server/web/routes.h"
 
@@ -42,7 +51,14 @@ enum {
     FREE_REQUESTS = 256,
 };
 
-typedef enum http_state { READING, RUNNING, PARKED, READY } http_state;
+typedef enum http_state {
+    READING,
+    RUNNING,
+    SOON,
+    PARKED,
+    READY,
+    GONE
+} http_state;
 
 /* Ours around the request, one for each open request. */
 typedef struct http_request {
@@ -57,7 +73,7 @@ struct soma_http {
     int listener;
     int epoll;
     int port;
-    bool resumed;       /* a connection since the daemon last ran */
+    bool answered;      /* a request since the daemon last ran */
     http_request *free; /* kept for the next ones */
     int free_count;
 };
@@ -102,99 +118,41 @@ give_back(http_request *done)
     http->free_count++;
 }
 
-/* Headers that decide where a message ends must not be ambiguous: two
- * readings of one are how requests are smuggled (RFC 9112, 6.3). */
-typedef struct framing {
-    int lengths, encodings, hosts;
-} framing;
-
 static enum MHD_Result
-count_header(void *arg, enum MHD_ValueKind kind, const char *name,
-             const char *value)
+take_header(void *arg, enum MHD_ValueKind kind, const char *name,
+            const char *value)
 {
-    framing *f = arg;
-    (void)kind, (void)value;
-    f->lengths += !strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    f->encodings += !strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    f->hosts += !strcasecmp(name, MHD_HTTP_HEADER_HOST);
+    (void)kind;
+    soma_head_take(arg, name, value);
     return MHD_YES;
 }
 
 static const char *
-header(soma_request *request, const char *name)
+query(soma_request *request, const char *name)
 {
-    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
-                                       name);
+    return MHD_lookup_connection_value(request->connection,
+                                       MHD_GET_ARGUMENT_KIND, name);
 }
 
-static void
-check_head(soma_request *request)
-{
-    framing f = {0, 0, 0};
-    MHD_get_connection_values(request->connection, MHD_HEADER_KIND,
-                              count_header, &f);
-    const char *encoding = header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    if (f.lengths > 1 || f.encodings > 1 || f.hosts > 1 ||
-        (f.lengths && f.encodings) ||
-        (encoding && strcasecmp(encoding, "chunked"))) {
-        soma_reply_error(request, 400, "ambiguous_message",
-                         "Host, Content-Length and Transfer-Encoding: "
-                         "expected each at most once, only one of the last "
-                         "two, and chunked as the only encoding");
-        request->reply.close = true;
-    }
-}
-
-static void
-check_body_head(soma_request *request)
-{
-    const char *length = header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    const char *coding = header(request, MHD_HTTP_HEADER_CONTENT_ENCODING);
-    size_t most = request->worker->web->options.max_body;
-    if (length && strtoull(length, NULL, 10) > most) {
-        soma_reply_error(request, 413, "body_too_large",
-                         "the body: %s bytes, at most %zu are taken", length,
-                         most);
-        request->reply.close = true;
-    } else if (coding && strcasecmp(coding, "identity")) {
-        soma_reply_error(request, 415, "unsupported_encoding",
-                         "Content-Encoding: expected none, got %.64s", coding);
-    } else if (soma_body_kind_of(request->type) == SOMA_BODY_OTHER) {
-        soma_reply_error(request, 415, "unsupported_type",
-                         "Content-Type: expected application/json, "
-                         "application/octet-stream, image/png or image/jpeg, "
-                         "got %.64s",
-                         request->type);
-    }
-}
-
-static void
+/* False: the answer goes out now, whatever of the body is still to come. A
+ * refused body is read and thrown away only if it is short. */
+static bool
 begin(http_request *self, const char *method, const char *url)
 {
     soma_request *request = &self->request;
-    request->type = header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
-    request->label = MHD_lookup_connection_value(
-        request->connection, MHD_GET_ARGUMENT_KIND, "label");
-    request->top_k = MHD_lookup_connection_value(
-        request->connection, MHD_GET_ARGUMENT_KIND, "top_k");
-    check_head(request);
+    soma_head head = {0};
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, take_header,
+                              &head);
+    request->type = head.type;
+    request->label = query(request, "label");
+    request->top_k = query(request, "top_k");
+    soma_head_check(&head, request);
     if (!request->reply.status)
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status && !strcmp(method, "POST"))
-        check_body_head(request);
+        soma_head_check_body(&head, request);
     self->refused = request->reply.status != 0;
-}
-
-/* A refused body is read and thrown away if it is short; otherwise the answer
- * goes out now and the connection ends. */
-static bool
-answer_early(const http_request *self)
-{
-    const soma_request *request = &self->request;
-    const char *length = MHD_lookup_connection_value(
-        request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    return self->refused && (request->reply.close ||
-                             (length && strtoull(length, NULL, 10) > DISCARD));
+    return !self->refused || (!request->reply.close && head.size <= DISCARD);
 }
 
 static void
@@ -243,14 +201,23 @@ run(http_request *self)
     soma_request *request = &self->request;
     size_t most = request->worker->web->options.max_body;
     self->state = RUNNING;
-    if (!self->refused && request->body_too_large)
+    if (!self->refused && request->refused == SOMA_E_LIMIT)
         soma_reply_error(request, 413, "body_too_large",
                          "the body: more than %zu bytes", most);
-    else if (!self->refused && request->route->start(request) == SOMA_PARKED) {
-        MHD_suspend_connection(request->connection);
-        self->state = PARKED;
-        return MHD_YES;
-    }
+    else if (!self->refused && request->refused)
+        soma_reply_busy(request);
+    else if (!self->refused)
+        switch (request->route->start(request)) {
+        case SOMA_SOON:
+            self->state = SOON;
+            return MHD_YES;
+        case SOMA_PARKED:
+            MHD_suspend_connection(request->connection);
+            self->state = PARKED;
+            return MHD_YES;
+        case SOMA_DONE:
+            break;
+        }
     self->state = READY;
     return send_reply(self);
 }
@@ -268,8 +235,7 @@ on_request(void *arg, struct MHD_Connection *connection, const char *url,
         if (!self)
             return MHD_NO;
         self->request.connection = connection;
-        begin(self, method, url);
-        return answer_early(self) ? send_reply(self) : MHD_YES;
+        return begin(self, method, url) ? MHD_YES : send_reply(self);
     }
     if (*size) {
         /* Without a length, a body that is too large goes on until its end or
@@ -285,24 +251,9 @@ on_request(void *arg, struct MHD_Connection *connection, const char *url,
         *size = 0;
         return MHD_YES;
     }
-    return self->state == READING ? run(self) : send_reply(self);
-}
-
-static void
-log_request(const http_request *self, uint64_t microseconds)
-{
-    const soma_request *request = &self->request;
-    if (!soma_log_wants(SOMA_LOG_DEBUG))
-        return;
-    char id[32], status[16], rows[16], time[24];
-    snprintf(id, sizeof id, "%d-%llu", request->worker->index,
-             (unsigned long long)request->id);
-    snprintf(status, sizeof status, "%d", request->reply.status);
-    snprintf(rows, sizeof rows, "%d", request->rows);
-    snprintf(time, sizeof time, "%llu", (unsigned long long)microseconds);
-    soma_log(SOMA_LOG_DEBUG, "request", "id", id, "route",
-             soma_route_label(soma_route_index(request->route)), "status",
-             status, "rows", rows, "microseconds", time, NULL);
+    if (self->state == READING)
+        return run(self);
+    return self->state == READY ? send_reply(self) : MHD_YES;
 }
 
 static void
@@ -314,23 +265,26 @@ on_completed(void *arg, struct MHD_Connection *connection, void **context,
     if (!self)
         return;
     *context = NULL;
-    if (self->request.reply.status) {
-        uint64_t time = soma_worker_now() - self->request.started;
-        soma_metrics_request(self->request.worker->metrics,
-                             soma_route_index(self->request.route),
-                             self->request.reply.status, time);
-        log_request(self, time);
+    if (self->state == SOON) {
+        self->state = GONE;
+        return;
     }
+    if (self->request.reply.status)
+        soma_request_report(&self->request);
     give_back(self);
 }
 
 void
-soma_http_resume(soma_request *request)
+soma_http_answer(soma_request *request)
 {
     http_request *self = (http_request *)request;
+    http_state before = self->state;
     self->state = READY;
-    request->worker->http->resumed = true;
-    MHD_resume_connection(request->connection);
+    request->worker->http->answered = true;
+    if (before == PARKED)
+        MHD_resume_connection(request->connection);
+    else if (before == GONE)
+        give_back(self);
 }
 
 /* ---- The daemon ---- */
@@ -376,10 +330,11 @@ open_daemon(soma_worker *worker, soma_error *err)
     const union MHD_DaemonInfo *info =
         MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event wake = {.events = EPOLLIN, .data = {.ptr = worker}};
     http->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (http->epoll < 0 ||
         epoll_ctl(http->epoll, EPOLL_CTL_ADD, info->epoll_fd, &event) ||
-        epoll_ctl(http->epoll, EPOLL_CTL_ADD, worker->wake, &event))
+        epoll_ctl(http->epoll, EPOLL_CTL_ADD, worker->wake, &wake))
         return soma_error_errno(err, "creating", "an epoll");
     return SOMA_OK;
 }
@@ -440,23 +395,25 @@ soma_http_wake(soma_worker *worker)
     (void)written; /* it fails only when the counter is high already */
 }
 
+/* Until there is something to read or to write, or the worker is woken. */
 static void
-wait_for_work(struct soma_http *http, soma_worker *worker, bool busy)
+wait_for_work(struct soma_http *http, soma_worker *worker)
 {
     struct epoll_event events[2];
     unsigned long long milliseconds;
     int timeout = -1;
     if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES)
         timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
-    if (busy)
-        timeout = 0;
     /* While draining, look again now and then whether all is done. */
     if (atomic_load(&worker->web->draining) && (timeout < 0 || timeout > 20))
         timeout = 20;
-    epoll_wait(http->epoll, events, 2, timeout);
-    uint64_t count;
-    ssize_t got = read(worker->wake, &count, sizeof count);
-    (void)got; /* nothing there: it does not block */
+    int count = epoll_wait(http->epoll, events, 2, timeout);
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr == worker) {
+            uint64_t wakes;
+            ssize_t got = read(worker->wake, &wakes, sizeof wakes);
+            (void)got; /* nothing there: it does not block */
+        }
 }
 
 void *
@@ -468,7 +425,8 @@ soma_http_run(void *arg)
     bool busy = false, quiet = false;
     uint64_t deadline = 0;
     for (;;) {
-        wait_for_work(http, worker, busy);
+        if (!busy)
+            wait_for_work(http, worker);
         if (atomic_load(&worker->web->draining) && !quiet) {
             /* No new connections; what is open goes on. */
             quiet = true;
@@ -480,9 +438,9 @@ soma_http_run(void *arg)
             http->listener = -1;
         }
         soma_readers_enter(readers, worker->index);
-        http->resumed = false;
+        http->answered = false;
         MHD_run(http->daemon);
-        busy = soma_worker_turn(worker) || http->resumed;
+        busy = soma_worker_turn(worker) || http->answered;
         soma_readers_leave(readers, worker->index);
         bool idle = worker->open_requests == 0 || soma_worker_now() > deadline;
         if (quiet && idle && !worker->parked && !worker->large &&

@@ -13,8 +13,9 @@ void soma_http_close(soma_worker *worker);
 /* The port that the worker listens on. */
 int soma_http_port(const soma_worker *worker);
 
-/* A parked request's reply is complete. */
-void soma_http_resume(soma_request *request);
+/* The reply is complete of a request whose route's start said SOMA_SOON or
+ * SOMA_PARKED. */
+void soma_http_answer(soma_request *request);
 
 /* The worker's thread: turns until the server drains and nothing is open. */
 void *soma_http_run(void *worker);

@@ -1,12 +1,57 @@
 #include "server/web/request.h"
 
+#include "server/engine/log.h"
+#include "server/web/routes.h"
+#include "server/web/worker.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A request keeps its body's memory for the next one up to this size. */
-static const size_t KEEP = 1 << 18;
+/* A request keeps its buffers' memory for the next one up to this size. */
+static const size_t KEEP = SOMA_REQUEST_FREE;
+
+bool
+soma_request_charge(soma_request *request, size_t bytes)
+{
+    soma_worker *worker = request->worker;
+    size_t most = worker->web->options.request_memory /
+                  (size_t)worker->web->options.workers;
+    if (worker->charged > 0 && (bytes > most || worker->charged > most - bytes))
+        return false;
+    worker->charged += bytes;
+    request->charged += bytes;
+    return true;
+}
+
+soma_status
+soma_request_busy(soma_error *err)
+{
+    return soma_error_set(err, SOMA_E_BUSY,
+                          "large requests fill the memory that is set aside "
+                          "for them (--request-memory); try again later");
+}
+
+static void
+discharge(soma_request *request)
+{
+    if (request->charged)
+        request->worker->charged -= request->charged;
+    request->charged = 0;
+}
+
+/* Only the body can be charged for yet, when it is dropped. */
+void
+soma_request_drop_body(soma_request *request)
+{
+    if (request->body_room <= KEEP)
+        return;
+    free(request->body);
+    request->body = NULL;
+    request->body_size = request->body_room = 0;
+    discharge(request);
+}
 
 void
 soma_request_reset(soma_request *request)
@@ -15,11 +60,8 @@ soma_request_reset(soma_request *request)
     free(request->scores);
     free(request->labels);
     free(request->lessons);
-    if (request->body_room > KEEP) {
-        free(request->body);
-        request->body = NULL;
-        request->body_room = 0;
-    }
+    soma_request_drop_body(request);
+    discharge(request);
     if (request->reply.text.room > KEEP)
         soma_text_free(&request->reply.text);
     soma_text_clear(&request->reply.text);
@@ -39,26 +81,43 @@ soma_request_free(soma_request *request)
     free(request);
 }
 
+static bool
+make_room(soma_request *request, size_t room)
+{
+    if (room > SOMA_REQUEST_FREE &&
+        !soma_request_charge(request, room - request->body_room))
+        return false;
+    char *body = realloc(request->body, room);
+    if (!body)
+        return false;
+    request->body = body;
+    request->body_room = room;
+    return true;
+}
+
+bool
+soma_request_expect(soma_request *request, size_t size)
+{
+    return size < request->body_room || make_room(request, size + 1);
+}
+
 bool
 soma_request_append(soma_request *request, const char *data, size_t size,
                     size_t most)
 {
     size_t needed = request->body_size + size + 1;
-    if (request->body_too_large || needed - 1 > most) {
-        request->body_too_large = true;
+    if (!request->refused && needed - 1 > most)
+        request->refused = SOMA_E_LIMIT;
+    if (request->refused)
         return false;
-    }
     if (needed > request->body_room) {
         size_t room = request->body_room * 2;
         room = room < needed ? needed : room;
         room = room > most + 1 ? most + 1 : room;
-        char *body = realloc(request->body, room);
-        if (!body) {
-            request->body_too_large = true;
+        if (!make_room(request, room)) {
+            request->refused = SOMA_E_BUSY;
             return false;
         }
-        request->body = body;
-        request->body_room = room;
     }
     memcpy(request->body + request->body_size, data, size);
     request->body_size += size;
@@ -124,6 +183,14 @@ soma_reply_failure(soma_request *request, const soma_error *err)
 }
 
 soma_outcome
+soma_reply_busy(soma_request *request)
+{
+    soma_error err;
+    soma_request_busy(&err);
+    return soma_reply_failure(request, &err);
+}
+
+soma_outcome
 soma_reply_text(soma_request *request, const char *type)
 {
     if (request->reply.text.failed)
@@ -143,4 +210,30 @@ soma_reply_constant(soma_request *request, const char *type, const void *data,
     request->reply.constant_size = size;
     request->reply.status = 200;
     return SOMA_DONE;
+}
+
+static void
+log_request(const soma_request *request, uint64_t microseconds)
+{
+    if (!soma_log_wants(SOMA_LOG_DEBUG))
+        return;
+    char id[32], status[16], rows[16], time[24];
+    snprintf(id, sizeof id, "%d-%llu", request->worker->index,
+             (unsigned long long)request->id);
+    snprintf(status, sizeof status, "%d", request->reply.status);
+    snprintf(rows, sizeof rows, "%d", request->rows);
+    snprintf(time, sizeof time, "%llu", (unsigned long long)microseconds);
+    soma_log(SOMA_LOG_DEBUG, "request", "id", id, "route",
+             soma_route_label(soma_route_index(request->route)), "status",
+             status, "rows", rows, "microseconds", time, NULL);
+}
+
+void
+soma_request_report(const soma_request *request)
+{
+    uint64_t time = soma_worker_now() - request->started;
+    soma_metrics_request(request->worker->metrics,
+                         soma_route_index(request->route),
+                         request->reply.status, time);
+    log_request(request, time);
 }

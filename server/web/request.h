@@ -15,8 +15,12 @@
 struct soma_worker;
 struct soma_route;
 
-/* What a handler did: the reply is complete, or comes later by its finish. */
-typedef enum soma_outcome { SOMA_DONE, SOMA_PARKED } soma_outcome;
+/* What a handler did: */
+typedef enum soma_outcome {
+    SOMA_DONE,  /* the reply is complete */
+    SOMA_SOON,  /* it comes by the end of this turn, by the route's finish */
+    SOMA_PARKED /* it comes in a later turn, by the route's finish */
+} soma_outcome;
 
 typedef struct soma_reply {
     int status;
@@ -43,17 +47,20 @@ typedef struct soma_request {
     /* The body; data[size] is a NUL: */
     char *body;
     size_t body_size, body_room;
-    bool body_too_large;
+    soma_status refused; /* of the body: SOMA_E_LIMIT, SOMA_E_BUSY; then what
+                            is there of it means nothing */
+    size_t charged;      /* bytes, see soma_request_charge */
 
     /* What a prediction or a lesson is about: */
     soma_served *served;
     soma_floats floats;
     int rows;
-    bool list;     /* asked as a list, so answered as one */
-    int most;      /* classes to answer with (top_k), 0: all */
-    int offset;    /* first row in the worker's batch; -1: rows in floats */
-    int done;      /* rows predicted so far, of those in floats */
-    float *scores; /* [rows x outputs], of those in floats */
+    bool list;      /* asked as a list, so answered as one */
+    int most;       /* classes to answer with (top_k), 0: all */
+    int offset;     /* first row in the worker's batch; -1: they are at x */
+    const float *x; /* [rows x size], within floats */
+    int done;       /* rows predicted so far, of those at x */
+    float *scores;  /* [rows x outputs], of those at x */
     soma_snapshot *pinned; /* what they are predicted with */
     int *labels;
     soma_lesson *lessons;
@@ -67,9 +74,30 @@ typedef struct soma_request {
 void soma_request_reset(soma_request *request);
 void soma_request_free(soma_request *request);
 
-/* Appends to the body. False, and body_too_large, beyond `most`. */
+/* Makes room for a body of that size. False: there is no memory for it. */
+bool soma_request_expect(soma_request *request, size_t size);
+
+/* Appends to the body. False, and `refused`, beyond `most` or when there is no
+ * memory for it. */
 bool soma_request_append(soma_request *request, const char *data, size_t size,
                          size_t most);
+
+/* The body is not needed any more. */
+void soma_request_drop_body(soma_request *request);
+
+/* Memory that a request holds beyond SOMA_REQUEST_FREE bytes is charged to its
+ * worker until it is reset, and refused (false) beyond the worker's share of
+ * options.request_memory: however many clients send large bodies, what waits
+ * is bounded. A worker that has charged nothing yet refuses nothing, so that
+ * each request that is within the other bounds can be served. */
+enum { SOMA_REQUEST_FREE = 1 << 16 };
+bool soma_request_charge(soma_request *request, size_t bytes);
+
+/* SOMA_E_BUSY, saying that it was refused. */
+soma_status soma_request_busy(soma_error *err);
+
+/* Counts an answered request, and logs it where that is wanted. */
+void soma_request_report(const soma_request *request);
 
 /* ---- Replies ---- */
 
@@ -77,6 +105,9 @@ bool soma_request_append(soma_request *request, const char *data, size_t size,
 __attribute__((format(printf, 4, 5))) soma_outcome
 soma_reply_error(soma_request *request, int status, const char *code,
                  const char *format, ...);
+
+/* 503: soma_request_busy. */
+soma_outcome soma_reply_busy(soma_request *request);
 
 /* The one translation from soma_status to HTTP. */
 soma_outcome soma_reply_failure(soma_request *request, const soma_error *err);

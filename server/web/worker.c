@@ -61,14 +61,13 @@ append(soma_request ***end, soma_request *request)
     *end = &request->next;
 }
 
-void
+soma_outcome
 soma_worker_predict(soma_request *request)
 {
     soma_worker *worker = request->worker;
-    if (request->offset < 0)
-        append(&worker->large_end, request);
-    else
-        append(&worker->parked_end, request);
+    bool large = request->offset < 0;
+    append(large ? &worker->large_end : &worker->parked_end, request);
+    return large ? SOMA_PARKED : SOMA_SOON;
 }
 
 static void
@@ -76,7 +75,7 @@ finish(soma_request *request, const soma_snapshot *snapshot,
        const float *scores)
 {
     request->route->finish(request, snapshot, scores);
-    soma_http_resume(request);
+    soma_http_answer(request);
 }
 
 void
@@ -102,17 +101,13 @@ soma_worker_flush(soma_worker *worker, soma_batch *batch)
     }
 }
 
-/* One piece of the oldest large request, which then goes to the end of the
- * queue, so that large ones take turns. All pieces use the snapshot of the
- * first: an answer names one version. */
+/* One piece of the oldest large request. The others wait until it is done: so
+ * there is one pinned snapshot at most, and memory is given back soonest. All
+ * pieces use the snapshot of the first: an answer names one version. */
 static void
 predict_piece(soma_worker *worker)
 {
     soma_request *request = worker->large;
-    worker->large = request->next;
-    if (!worker->large)
-        worker->large_end = &worker->large;
-
     soma_served *served = request->served;
     size_t size = (size_t)served->spec.input.size;
     size_t outputs = (size_t)served->spec.outputs;
@@ -125,15 +120,16 @@ predict_piece(soma_worker *worker)
     }
     const float *scores =
         soma_batch_forward(&worker->batches[served->index], request->pinned,
-                           request->floats.data + done * size, rows);
+                           request->x + done * size, rows);
     soma_metrics_batch(worker->metrics, rows);
     memcpy(request->scores + done * outputs, scores,
            (size_t)rows * outputs * sizeof *scores);
     request->done += rows;
-    if (request->done < request->rows) {
-        append(&worker->large_end, request);
+    if (request->done < request->rows)
         return;
-    }
+    worker->large = request->next;
+    if (!worker->large)
+        worker->large_end = &worker->large;
     soma_snapshot *snapshot = request->pinned;
     request->pinned = NULL;
     finish(request, snapshot, request->scores);
@@ -185,7 +181,7 @@ finish_learned(soma_worker *worker)
         worker->awaited--;
         if (request->job.err.status) {
             soma_reply_failure(request, &request->job.err);
-            soma_http_resume(request);
+            soma_http_answer(request);
         } else {
             finish(request, NULL, NULL);
         }

@@ -23,8 +23,9 @@ typedef struct soma_web_options {
     size_t max_body; /* bytes */
     int max_rows;    /* of one request */
     int max_connections, max_connections_per_address;
-    int idle_timeout; /* seconds */
-    int drain;        /* seconds that stopping may take */
+    size_t request_memory; /* bytes, see soma_request_charge */
+    int idle_timeout;      /* seconds */
+    int drain;             /* seconds that stopping may take */
 } soma_web_options;
 
 /* What all workers share. */
@@ -41,9 +42,10 @@ typedef struct soma_worker {
     soma_metrics *metrics;
     soma_batch *batches;                /* one for each model */
     soma_request *parked, **parked_end; /* for the batches, oldest first */
-    soma_request *large, **large_end;   /* with rows of their own */
+    soma_request *large, **large_end;   /* with rows of their own, in turn */
     int open_requests;
-    int awaited; /* requests that trainers have */
+    size_t charged; /* bytes, see soma_request_charge */
+    int awaited;    /* requests that trainers have */
     uint64_t next_id;
     /* Learn jobs that trainers are done with: */
     pthread_mutex_t lock;
@@ -58,9 +60,9 @@ soma_status soma_worker_create(soma_worker *worker, soma_web *web, int index,
                                soma_error *err);
 void soma_worker_free(soma_worker *worker);
 
-/* Parks a request whose `rows` rows stand in its model's batch at `offset`,
- * or in its floats. */
-void soma_worker_predict(soma_request *request);
+/* Queues a request whose `rows` rows stand in its model's batch at `offset`,
+ * or at its x. */
+soma_outcome soma_worker_predict(soma_request *request);
 
 /* Predicts and finishes what is parked in this model's batch, to make room.
  */

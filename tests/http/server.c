@@ -99,6 +99,21 @@ start_server(server *s, const char *const *arguments)
     fail_msg("the server did not start");
 }
 
+long
+memory_peak(const server *s)
+{
+    char path[64], line[128];
+    long peak = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)s->pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %ld", &peak) == 1)
+            break;
+    fclose(file);
+    return peak;
+}
+
 static int
 exit_code(pid_t pid)
 {

@@ -36,6 +36,9 @@ void start_server(server *s, const char *const *arguments);
  * its stderr in text. */
 int run_soma(const char *const *arguments, char *text, size_t size);
 
+/* The most memory that it has had resident so far, KiB. */
+long memory_peak(const server *s);
+
 /* SIGTERM, and the exit code. */
 int stop_server(server *s);
 

@@ -1,0 +1,66 @@
+#include "server/web/head.h"
+
+#include "server/web/input.h"
+#include "server/web/worker.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+void
+soma_head_take(soma_head *head, const char *name, const char *value)
+{
+    if (!strcasecmp(name, "Host")) {
+        head->hosts++;
+    } else if (!strcasecmp(name, "Content-Type")) {
+        head->type = value;
+    } else if (!strcasecmp(name, "Content-Length")) {
+        head->lengths++;
+        head->length = value;
+        head->size = strtoull(value, NULL, 10);
+    } else if (!strcasecmp(name, "Transfer-Encoding")) {
+        head->encodings++;
+        head->encoding = value;
+    } else if (!strcasecmp(name, "Content-Encoding")) {
+        head->coding = value;
+    }
+}
+
+/* Headers that decide where a message ends must not be ambiguous: two
+ * readings of one are how requests are smuggled (RFC 9112, 6.3). */
+void
+soma_head_check(const soma_head *head, soma_request *request)
+{
+    if (head->lengths > 1 || head->encodings > 1 || head->hosts > 1 ||
+        (head->lengths && head->encodings) ||
+        (head->encoding && strcasecmp(head->encoding, "chunked"))) {
+        soma_reply_error(request, 400, "ambiguous_message",
+                         "Host, Content-Length and Transfer-Encoding: "
+                         "expected each at most once, only one of the last "
+                         "two, and chunked as the only encoding");
+        request->reply.close = true;
+    }
+}
+
+void
+soma_head_check_body(const soma_head *head, soma_request *request)
+{
+    size_t most = request->worker->web->options.max_body;
+    if (head->size > most) {
+        soma_reply_error(request, 413, "body_too_large",
+                         "the body: %s bytes, at most %zu are taken",
+                         head->length, most);
+        request->reply.close = true;
+    } else if (head->coding && strcasecmp(head->coding, "identity")) {
+        soma_reply_error(request, 415, "unsupported_encoding",
+                         "Content-Encoding: expected none, got %.64s",
+                         head->coding);
+    } else if (soma_body_kind_of(head->type) == SOMA_BODY_OTHER) {
+        soma_reply_error(request, 415, "unsupported_type",
+                         "Content-Type: expected application/json, "
+                         "application/octet-stream, image/png or image/jpeg, "
+                         "got %.64s",
+                         head->type);
+    } else if (!soma_request_expect(request, head->size)) {
+        soma_reply_busy(request);
+    }
+}
