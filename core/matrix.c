@@ -23,6 +23,7 @@
 
 enum {
     GROUP = 4,    /* rows of one call */
+    LINE = 16,    /* floats of a cache line, which are copied together */
     DEPTH = 3840, /* inputs of one call: GROUP * SOMA_PANEL * DEPTH < 1e6 */
 };
 
@@ -44,9 +45,12 @@ soma_matrix_from_rows(int in, int out, const float *rows, float *panels)
     for (int first = 0; first < out; first += SOMA_PANEL) {
         int width = panel_width(out, first);
         float *panel = panels + (size_t)first * (size_t)in;
-        for (int i = 0; i < in; i++)
-            for (int j = 0; j < width; j++)
-                *panel++ = rows[(size_t)(first + j) * (size_t)in + (size_t)i];
+        for (int i = 0; i < in; i += LINE)
+            for (int j = 0; j < width; j++) {
+                const float *row = rows + (size_t)(first + j) * (size_t)in;
+                for (int k = i; k < in && k < i + LINE; k++)
+                    panel[(size_t)k * (size_t)width + (size_t)j] = row[k];
+            }
     }
 }
 
@@ -56,9 +60,12 @@ soma_matrix_to_rows(int in, int out, const float *panels, float *rows)
     for (int first = 0; first < out; first += SOMA_PANEL) {
         int width = panel_width(out, first);
         const float *panel = panels + (size_t)first * (size_t)in;
-        for (int i = 0; i < in; i++)
-            for (int j = 0; j < width; j++)
-                rows[(size_t)(first + j) * (size_t)in + (size_t)i] = *panel++;
+        for (int i = 0; i < in; i += LINE)
+            for (int j = 0; j < width; j++) {
+                float *row = rows + (size_t)(first + j) * (size_t)in;
+                for (int k = i; k < in && k < i + LINE; k++)
+                    row[k] = panel[(size_t)k * (size_t)width + (size_t)j];
+            }
     }
 }
 

@@ -138,18 +138,31 @@ own_layers(const soma_safetensors *st, int depth, soma_dense *layers,
 
 /* ---- Weights ---- */
 
+/* Panel by panel: a copy of a whole large layer costs more than turning it. */
+static soma_status
+load_weights(const soma_layer *layer, const soma_tensor *tensor, float *panels,
+             soma_error *err)
+{
+    size_t in = (size_t)layer->in;
+    float *rows = malloc(SOMA_PANEL * in * sizeof *rows);
+    soma_status status = rows ? SOMA_OK : soma_error_memory(err, "weights");
+    for (int first = 0; first < layer->out && !status; first += SOMA_PANEL) {
+        int width =
+            layer->out - first < SOMA_PANEL ? layer->out - first : SOMA_PANEL;
+        size_t at = (size_t)first * in;
+        status = soma_tensor_part(tensor, at, (size_t)width * in, rows, err);
+        if (!status)
+            soma_matrix_from_rows(layer->in, width, rows, panels + at);
+    }
+    free(rows);
+    return status;
+}
+
 static soma_status
 load_layer(soma_model *model, int i, const soma_dense *dense, soma_error *err)
 {
-    const soma_layer *layer = &model->spec.layers[i];
-    float *rows = malloc((size_t)dense->weight->elements * sizeof *rows);
-    if (!rows)
-        return soma_error_memory(err, "weights");
-    soma_status status = soma_tensor_floats(dense->weight, rows, err);
-    if (!status)
-        soma_matrix_from_rows(layer->in, layer->out, rows,
-                              soma_model_weights(model, i));
-    free(rows);
+    soma_status status = load_weights(&model->spec.layers[i], dense->weight,
+                                      soma_model_weights(model, i), err);
     if (!status && dense->bias)
         status =
             soma_tensor_floats(dense->bias, soma_model_bias(model, i), err);

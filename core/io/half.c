@@ -10,20 +10,6 @@ bits_of(float value)
     return bits;
 }
 
-static float
-float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-float
-soma_bfloat_to_float(uint16_t bfloat)
-{
-    return float_of((uint32_t)bfloat << 16);
-}
-
 uint16_t
 soma_bfloat_from_float(float value)
 {
@@ -31,21 +17,6 @@ soma_bfloat_from_float(float value)
     if ((bits & 0x7fffffff) > 0x7f800000)
         return (uint16_t)(bits >> 16 | 0x40); /* stays a NaN */
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/* binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits. */
-float
-soma_half_to_float(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-    uint32_t exponent = half >> 10 & 0x1f, fraction = half & 0x3ff;
-    if (exponent == 0x1f)
-        return float_of(sign | 0x7f800000 | fraction << 13);
-    if (exponent == 0) {
-        float value = (float)fraction * 0x1p-24f;
-        return sign ? -value : value;
-    }
-    return float_of(sign | (exponent + 127 - 15) << 23 | fraction << 13);
 }
 
 /* The bits of a positive float below 2^-14 as a multiple of 2^-24. */

@@ -51,6 +51,9 @@ const char *soma_safetensors_meta(const soma_safetensors *st, const char *key);
  * infinity, or an F64 beyond float32, saying which element. */
 soma_status soma_tensor_floats(const soma_tensor *tensor, float *to,
                                soma_error *err);
+/* The same for elements [first, first + count), which there must be. */
+soma_status soma_tensor_part(const soma_tensor *tensor, uint64_t first,
+                             uint64_t count, float *to, soma_error *err);
 
 /* What a tensor's elements are stored as when written. */
 typedef enum soma_dtype { SOMA_F32, SOMA_F16, SOMA_BF16, SOMA_U8 } soma_dtype;

@@ -54,37 +54,50 @@ from_bf16(const unsigned char *data, uint64_t count, float *to)
 
 static const struct {
     const char *dtype;
+    uint64_t size; /* of an element */
     void (*convert)(const unsigned char *data, uint64_t count, float *to);
-} readers[] = {{"F32", from_f32},
-               {"F16", from_f16},
-               {"BF16", from_bf16},
-               {"F64", from_f64}};
+} readers[] = {{"F32", 4, from_f32},
+               {"F16", 2, from_f16},
+               {"BF16", 2, from_bf16},
+               {"F64", 8, from_f64}};
 
 static soma_status
-check_finite(const soma_tensor *tensor, const float *values, soma_error *err)
+check_finite(const soma_tensor *tensor, uint64_t first, uint64_t count,
+             const float *values, soma_error *err)
 {
     char name[SOMA_QUOTE_SIZE];
-    for (uint64_t i = 0; i < tensor->elements; i++)
+    uint32_t infinite = 0; /* all of them, without a branch for each */
+    for (uint64_t i = 0; i < count; i++)
+        infinite |= !isfinite(values[i]);
+    for (uint64_t i = 0; infinite && i < count; i++)
         if (!isfinite(values[i]))
             return soma_error_set(err, SOMA_E_NOT_FINITE,
                                   "tensor \"%s\": element %" PRIu64
                                   " is not a finite float32",
-                                  soma_quote(tensor->name, name), i);
+                                  soma_quote(tensor->name, name), first + i);
     return SOMA_OK;
 }
 
 soma_status
-soma_tensor_floats(const soma_tensor *tensor, float *to, soma_error *err)
+soma_tensor_part(const soma_tensor *tensor, uint64_t first, uint64_t count,
+                 float *to, soma_error *err)
 {
     char name[SOMA_QUOTE_SIZE];
     for (size_t k = 0; k < sizeof readers / sizeof *readers; k++) {
         if (strcmp(tensor->dtype, readers[k].dtype))
             continue;
-        readers[k].convert(tensor->data, tensor->elements, to);
-        return check_finite(tensor, to, err);
+        const unsigned char *data = tensor->data;
+        readers[k].convert(data + first * readers[k].size, count, to);
+        return check_finite(tensor, first, count, to, err);
     }
     return soma_error_set(err, SOMA_E_UNSUPPORTED,
                           "tensor \"%s\": dtype %s; expected F32, F16, BF16 or "
                           "F64",
                           soma_quote(tensor->name, name), tensor->dtype);
+}
+
+soma_status
+soma_tensor_floats(const soma_tensor *tensor, float *to, soma_error *err)
+{
+    return soma_tensor_part(tensor, 0, tensor->elements, to, err);
 }

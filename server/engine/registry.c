@@ -85,10 +85,12 @@ load(soma_registry *registry, const char *path,
         served->spec = checkpoint.model->spec;
         served->classes = checkpoint.classes;
         checkpoint.classes = (soma_classes){0, NULL};
-        status = served->name
-                     ? soma_shelf_create(&served->shelf, &registry->readers,
-                                         checkpoint.model, err)
-                     : soma_error_memory(err, "a model");
+        soma_model *model = checkpoint.model;
+        checkpoint.model = NULL;
+        status =
+            soma_shelf_create(&served->shelf, &registry->readers, model, err);
+        if (!status && !served->name)
+            status = soma_error_memory(err, "a model");
     }
     soma_checkpoint_free(&checkpoint);
     return status ? status : start_learning(served, options, err);

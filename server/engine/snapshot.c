@@ -33,14 +33,19 @@ snapshot_free(soma_snapshot *snapshot)
 }
 
 soma_status
-soma_shelf_create(soma_shelf *shelf, soma_readers *readers,
-                  const soma_model *model, soma_error *err)
+soma_shelf_create(soma_shelf *shelf, soma_readers *readers, soma_model *model,
+                  soma_error *err)
 {
-    soma_snapshot *first = snapshot_create(model, err);
+    soma_snapshot *first = calloc(1, sizeof *first);
     shelf->readers = readers;
     shelf->retired = NULL;
     atomic_init(&shelf->current, first);
-    return first ? SOMA_OK : SOMA_E_MEMORY;
+    if (!first) {
+        soma_model_free(model);
+        return soma_error_memory(err, "a snapshot");
+    }
+    first->model = model;
+    return SOMA_OK;
 }
 
 void

@@ -38,9 +38,9 @@ typedef struct soma_shelf {
     soma_snapshot *retired; /* newest first; the trainer's alone */
 } soma_shelf;
 
-/* Starts with a copy of `model` as version 0. */
+/* Starts with `model` as version 0; takes it over, also when it fails. */
 soma_status soma_shelf_create(soma_shelf *shelf, soma_readers *readers,
-                              const soma_model *model, soma_error *err);
+                              soma_model *model, soma_error *err);
 
 /* Only when no worker is within a turn any more. */
 void soma_shelf_free(soma_shelf *shelf);

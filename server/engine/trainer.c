@@ -174,6 +174,35 @@ finish_group(soma_learn_job *group, soma_status status, const soma_error *err)
     }
 }
 
+/* What learning needs, made for the first group: a model that is never taught
+ * costs neither the memory nor the start's time. */
+static soma_status
+equip(soma_trainer *trainer, soma_error *err)
+{
+    if (trainer->model)
+        return SOMA_OK;
+    const soma_model *start = soma_shelf_current(trainer->shelf)->model;
+    size_t size = start->spec.trainable;
+    bool momentum = trainer->options.sgd.momentum > 0;
+    soma_model *model = soma_model_clone(start, err);
+    soma_workspace *ws =
+        soma_workspace_create(&start->spec, 1, SOMA_PASS_LEARN, err);
+    float *grad = malloc(size * sizeof *grad);
+    float *velocity = momentum ? calloc(size, sizeof *velocity) : NULL;
+    if (!model || !ws || !grad || (momentum && !velocity)) {
+        soma_model_free(model);
+        soma_workspace_free(ws);
+        free(grad);
+        free(velocity);
+        return soma_error_memory(err, "learning");
+    }
+    trainer->model = model;
+    trainer->ws = ws;
+    trainer->grad = grad;
+    trainer->velocity = velocity;
+    return SOMA_OK;
+}
+
 static void *
 trainer_main(void *arg)
 {
@@ -183,7 +212,9 @@ trainer_main(void *arg)
     while ((group = take_group(trainer, &examples))) {
         soma_error err;
         uint64_t before = trainer->seq;
-        soma_status status = append_group(trainer, group, examples, &err);
+        soma_status status = equip(trainer, &err);
+        if (!status)
+            status = append_group(trainer, group, examples, &err);
         if (!status) {
             step_group(trainer, group, before);
             soma_progressive p = progressive(trainer);
@@ -208,24 +239,6 @@ trainer_free(soma_trainer *trainer)
     free(trainer);
 }
 
-static soma_status
-equip(soma_trainer *trainer, soma_error *err)
-{
-    const soma_snapshot *start = soma_shelf_current(trainer->shelf);
-    const soma_spec *spec = &start->model->spec;
-    trainer->model = soma_model_clone(start->model, err);
-    trainer->ws = soma_workspace_create(spec, 1, SOMA_PASS_LEARN, err);
-    trainer->grad = malloc(spec->trainable * sizeof(float));
-    trainer->velocity = trainer->options.sgd.momentum > 0
-                            ? calloc(spec->trainable, sizeof(float))
-                            : NULL;
-    trainer->seq = start->version;
-    if (!trainer->model || !trainer->ws || !trainer->grad ||
-        (trainer->options.sgd.momentum > 0 && !trainer->velocity))
-        return soma_error_memory(err, "a trainer");
-    return SOMA_OK;
-}
-
 soma_trainer *
 soma_trainer_start(const soma_trainer_options *options, soma_shelf *shelf,
                    soma_journal *journal, soma_error *err)
@@ -240,14 +253,11 @@ soma_trainer_start(const soma_trainer_options *options, soma_shelf *shelf,
     trainer->shelf = shelf;
     trainer->journal = journal;
     trainer->last = &trainer->first;
-    soma_status status = equip(trainer, err);
-    if (!status) {
-        pthread_mutex_init(&trainer->lock, NULL);
-        pthread_cond_init(&trainer->more, NULL);
-        if (pthread_create(&trainer->thread, NULL, trainer_main, trainer))
-            status = soma_error_memory(err, "a trainer's thread");
-    }
-    if (status) {
+    trainer->seq = soma_shelf_current(shelf)->version;
+    pthread_mutex_init(&trainer->lock, NULL);
+    pthread_cond_init(&trainer->more, NULL);
+    if (pthread_create(&trainer->thread, NULL, trainer_main, trainer)) {
+        soma_error_memory(err, "a trainer's thread");
         trainer_free(trainer);
         return NULL;
     }

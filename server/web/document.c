@@ -7,6 +7,7 @@
  * array that begins with numbers and goes on with something else. */
 #include "server/web/document.h"
 
+#include "server/web/digits.h"
 #include "server/web/number.h"
 
 #include <stdio.h>
@@ -32,6 +33,10 @@ typedef struct lifter {
     int depth;
     soma_error *err;
 } lifter;
+
+/* Where many numbers could not be read at a time, as with fractions, the next
+ * ones will hardly be. */
+enum { TRY_AGAIN = 16 };
 
 static bool
 space(char c)
@@ -77,9 +82,17 @@ read_numbers(lifter *l, const char *at, soma_array *array, soma_status *status)
 {
     soma_floats *floats = l->floats;
     *array = (soma_array){.rank = 1, .first = floats->used, .finite = true};
+    int slow = 0; /* numbers to read singly before many are tried again */
     do {
         float value;
         const char *from = at[1] == ' ' ? at + 2 : at + 1;
+        if (slow-- <= 0) {
+            size_t count;
+            from = soma_digits_read(from, l->end, floats->data + floats->used,
+                                    floats->room - floats->used, &count);
+            floats->used += count;
+            slow = count ? 0 : TRY_AGAIN;
+        }
         at = soma_number_read_short(from, &value);
         if (!at) {
             at = soma_number_read(skip_space(from), &value);

@@ -41,7 +41,9 @@ set_up(void **state)
     assert_int_equal(soma_spec_finish(&spec, NULL), SOMA_OK);
     model = soma_model_create(&spec, NULL);
     soma_readers_init(&readers);
-    assert_int_equal(soma_shelf_create(&shelf, &readers, model, NULL), SOMA_OK);
+    assert_int_equal(soma_shelf_create(&shelf, &readers,
+                                       soma_model_clone(model, NULL), NULL),
+                     SOMA_OK);
     return 0;
 }
 

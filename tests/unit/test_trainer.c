@@ -98,7 +98,8 @@ start(const soma_trainer_options *options, int fail_at)
     soma_rng rng = soma_rng_seed(1, 0);
     soma_model_init(model, &rng);
     soma_readers_init(&s->readers);
-    assert_int_equal(soma_shelf_create(&s->shelf, &s->readers, model, &err),
+    assert_int_equal(soma_shelf_create(&s->shelf, &s->readers,
+                                       soma_model_clone(model, &err), &err),
                      SOMA_OK);
     soma_model_free(model);
     journal = (test_journal){
