@@ -1,163 +1,195 @@
 /* Why not a loop over the digits: the branches on each number's length are
  * mispredicted for every other pixel, and cost more than all the rest. Here
- * 64 bytes are classified at once into bit masks, in which a number's start
- * and the comma behind it are found without a branch (the way of simdjson,
- * Langdale and Lemire, "Parsing gigabytes of JSON per second", 2019); its
- * digits are then shifted to one place and weighed four numbers at a time.
+ * 64 bytes are classified at once into bit masks (the way of simdjson,
+ * Langdale and Lemire, "Parsing gigabytes of JSON per second", 2019), and for
+ * each byte is computed what number it would end if it were the comma behind
+ * one; then those that are commas are picked out. A row of 3072 pixels takes
+ * half the time of the loop.
  *
- * What is taken here is taken by the rules of JSON: digits, no zero in front,
- * one comma directly behind. Everything else ends the block before it. */
+ * What is taken here is taken by the rules of JSON: one to three digits, no
+ * zero in front of others, a comma directly behind, at most one space behind
+ * that. Anything else ends it. */
 #include "server/web/digits.h"
 
-#ifdef __SSE2__
+#ifdef __x86_64__
 
-#include <emmintrin.h>
+#include <immintrin.h>
 #include <stdint.h>
-#include <string.h>
 
 enum {
     BLOCK = 64,
-    MOST = BLOCK / 2, /* numbers that end within a block */
-    WORDS = 512,      /* gathered before they are weighed: weighing at once
-                         would wait for the stores of single words */
-    AHEAD = 8,        /* gathered without asking how many there are */
+    BEFORE = 3, /* bytes before a block that are looked at */
+    PICKED = 8, /* numbers picked out without asking how many there are */
+    WORDS = 512 /* picked before they are made floats: at once, that would
+                   wait for the stores of single ones */
 };
 
-#define INLINE static inline __attribute__((always_inline))
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 
 typedef struct masks {
     uint64_t digits, zeros, commas, spaces;
 } masks;
 
-INLINE masks
+AVX2 static inline __m256i
+load(const char *at)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)at);
+}
+
+AVX2 static inline uint64_t
+bits(__m256i low, __m256i high)
+{
+    return (uint32_t)_mm256_movemask_epi8(low) |
+           (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
+}
+
+/* Bytes that are digits: all ones. `value` is theirs less '0'. */
+AVX2 static inline __m256i
+are_digits(__m256i value)
+{
+    return _mm256_cmpeq_epi8(_mm256_min_epu8(value, _mm256_set1_epi8(9)),
+                             value);
+}
+
+AVX2 static inline masks
 classify(const char *at)
 {
-    masks m = {0, 0, 0, 0};
-    for (int i = 0; i < BLOCK; i += 16) {
-        __m128i bytes =
-            _mm_loadu_si128((const __m128i *)(const void *)(at + i));
-        __m128i value = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
-        __m128i digit =
-            _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
-        __m128i zero = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('0'));
-        __m128i comma = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(','));
-        __m128i space = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(' '));
-        m.digits |= (uint64_t)(unsigned)_mm_movemask_epi8(digit) << i;
-        m.zeros |= (uint64_t)(unsigned)_mm_movemask_epi8(zero) << i;
-        m.commas |= (uint64_t)(unsigned)_mm_movemask_epi8(comma) << i;
-        m.spaces |= (uint64_t)(unsigned)_mm_movemask_epi8(space) << i;
-    }
-    return m;
+    const __m256i zero = _mm256_set1_epi8('0');
+    const __m256i comma = _mm256_set1_epi8(',');
+    const __m256i space = _mm256_set1_epi8(' ');
+    __m256i a = load(at), b = load(at + BLOCK / 2);
+    return (masks){
+        .digits = bits(are_digits(_mm256_sub_epi8(a, zero)),
+                       are_digits(_mm256_sub_epi8(b, zero))),
+        .zeros = bits(_mm256_cmpeq_epi8(a, zero), _mm256_cmpeq_epi8(b, zero)),
+        .commas =
+            bits(_mm256_cmpeq_epi8(a, comma), _mm256_cmpeq_epi8(b, comma)),
+        .spaces =
+            bits(_mm256_cmpeq_epi8(a, space), _mm256_cmpeq_epi8(b, space))};
 }
 
-/* Bits of bytes that are not as the head of digits.h says. */
-INLINE uint64_t
-violations(const masks *m, uint64_t starts)
+/* The mask moved on by n bytes; what the block before ended with comes in. */
+static inline uint64_t
+moved(uint64_t mask, uint64_t before, int n)
 {
-    uint64_t known = m->digits | m->commas | m->spaces;
-    uint64_t second = m->digits >> 1;
-    uint64_t fourth = second & m->digits >> 2 & m->digits >> 3;
-    return ~known | (m->commas & ~(m->digits << 1)) |
-           (m->spaces & ~(m->commas << 1)) | (~m->digits & 1) |
-           (starts & ((m->zeros & second) | fourth));
+    return mask << n | before >> (BLOCK - n);
 }
 
-/* The digits of each number as bytes 0, hundreds, tens, ones of a word. May
- * write AHEAD words too many. */
-INLINE void
-gather(const char *at, uint64_t starts, uint64_t ends, uint32_t *words)
+/* Bytes that are not as the head of this file says: a number's at the comma
+ * behind it. */
+static inline uint64_t
+violations(const masks *m, const masks *before)
 {
-    const uint64_t last = (uint64_t)1 << (BLOCK - 1);
-    while (ends) {
-        for (int i = 0; i < AHEAD; i++) {
-            unsigned start = (unsigned)__builtin_ctzll(starts | last);
-            unsigned end = (unsigned)__builtin_ctzll(ends | last);
-            uint32_t word;
-            memcpy(&word, at + start, sizeof word);
-            words[i] = word << ((32 - 8 * (end - start)) & 31) & 0x0f0f0f0f;
-            starts &= starts - 1;
-            ends &= ends - 1;
+    uint64_t d1 = moved(m->digits, before->digits, 1);
+    uint64_t d2 = moved(m->digits, before->digits, 2);
+    uint64_t d3 = moved(m->digits, before->digits, 3);
+    uint64_t d4 = moved(m->digits, before->digits, 4);
+    uint64_t z2 = moved(m->zeros, before->zeros, 2);
+    uint64_t z3 = moved(m->zeros, before->zeros, 3);
+    uint64_t long_one = d2 & d3 & d4;
+    uint64_t zero_first = (z2 & ~d3) | (d2 & z3 & ~d4);
+    return ~(m->digits | m->commas | m->spaces) |
+           (m->commas & (~d1 | long_one | zero_first)) |
+           (m->spaces & ~moved(m->commas, before->commas, 1));
+}
+
+/* For each of 32 bytes the number of up to three digits that stands before
+ * it, if at least one does. */
+AVX2 static inline void
+values_before(const char *at, uint16_t values[32])
+{
+    const __m256i zero = _mm256_set1_epi8('0');
+    const __m256i tens = _mm256_setr_epi8(0, 10, 20, 30, 40, 50, 60, 70, 80, 90,
+                                          0, 0, 0, 0, 0, 0, 0, 10, 20, 30, 40,
+                                          50, 60, 70, 80, 90, 0, 0, 0, 0, 0, 0);
+    const __m256i weights = _mm256_set1_epi16(100 << 8 | 1);
+    __m256i d1 = _mm256_sub_epi8(load(at - 1), zero);
+    __m256i d2 = _mm256_sub_epi8(load(at - 2), zero);
+    __m256i d3 = _mm256_sub_epi8(load(at - 3), zero);
+    __m256i two = are_digits(d2);
+    __m256i three = _mm256_and_si256(two, are_digits(d3));
+    d2 = _mm256_shuffle_epi8(tens, _mm256_and_si256(d2, two));
+    d3 = _mm256_and_si256(d3, three);
+    __m256i low = _mm256_add_epi8(d1, d2);
+    __m256i a = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(low, d3), weights);
+    __m256i b = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(low, d3), weights);
+    __m256i *to = (__m256i *)(void *)values;
+    _mm256_storeu_si256(to, _mm256_permute2x128_si256(a, b, 0x20));
+    _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* The values at these places. May write PICKED too many. */
+AVX2 static inline void
+pick(const uint16_t *values, uint64_t places, uint16_t *words)
+{
+    for (; places; words += PICKED)
+        for (int i = 0; i < PICKED; i++) {
+            words[i] = values[_tzcnt_u64(places) & (BLOCK - 1)];
+            places = _blsr_u64(places);
         }
-        words += AHEAD;
+}
+
+AVX2 static inline void
+to_floats(const uint16_t *words, size_t count, float *to)
+{
+    for (size_t i = 0; i < count; i += 8) {
+        __m128i eight =
+            _mm_loadu_si128((const __m128i *)(const void *)(words + i));
+        _mm256_storeu_ps(to + i,
+                         _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(eight)));
     }
 }
 
-INLINE void
-weigh(const uint32_t *words, size_t count, float *to)
+AVX2 static const char *
+read_blocks(const char *at, const char *end, float *to, size_t room,
+            size_t *count)
 {
-    const __m128i low = _mm_set1_epi32(0x00ff00ff);
-    for (size_t i = 0; i < count; i += 4) {
-        __m128i w = _mm_loadu_si128((const __m128i *)(const void *)(words + i));
-        __m128i tens =
-            _mm_madd_epi16(_mm_and_si128(w, low), _mm_set1_epi32(10 << 16));
-        __m128i rest =
-            _mm_madd_epi16(_mm_srli_epi16(w, 8), _mm_set1_epi32(1 << 16 | 100));
-        _mm_storeu_ps(to + i, _mm_cvtepi32_ps(_mm_add_epi32(tens, rest)));
-    }
-}
-
-/* Fills `words` as far as the text and the room go. */
-INLINE const char *
-gather_blocks(const char *at, const char *end, size_t most, uint32_t *words,
-              size_t *count)
-{
-    size_t used = 0;
-    /* A word is read at a number's start: up to three bytes behind. */
-    while (end - at >= BLOCK + 4 && used + MOST <= most) {
-        masks m = classify(at);
-        uint64_t starts = m.digits & ~(m.digits << 1);
-        uint64_t bad = violations(&m, starts);
-        uint64_t ends = m.commas & (bad ? (bad & -bad) - 1 : ~(uint64_t)0);
-        if (!ends)
+    uint16_t words[WORDS + PICKED + BLOCK / 2], values[BLOCK];
+    masks before = {0, 0, 0, 0}; /* no digit, and no space may follow */
+    const char *taken = at; /* behind the last comma */
+    size_t used = 0, done = 0;
+    for (uint64_t bad = 0; !bad && end - at >= BLOCK; at += BLOCK) {
+        if (room - done < used + BLOCK / 2 + 8)
             break;
-        gather(at, starts, ends, words + used);
-        used += (size_t)__builtin_popcountll(ends);
-        at += BLOCK - __builtin_clzll(ends);
-        at += *at == ' ';
+        if (used > WORDS - BLOCK / 2) {
+            to_floats(words, used, to + done);
+            done += used;
+            used = 0;
+        }
+        masks m = classify(at);
+        bad = violations(&m, &before);
+        uint64_t commas = m.commas & _blsmsk_u64(bad) & ~bad;
+        values_before(at, values);
+        values_before(at + BLOCK / 2, values + BLOCK / 2);
+        pick(values, commas, words + used);
+        used += (size_t)_mm_popcnt_u64(commas);
+        if (commas)
+            taken = at + BLOCK - _lzcnt_u64(commas);
+        before = m;
     }
-    *count = used;
-    return at;
-}
-
-INLINE const char *
-read_all(const char *at, const char *end, float *to, size_t room, size_t *count)
-{
-    uint32_t words[WORDS + AHEAD + 4] = {0};
-    size_t used = 0, found;
-    do {
-        size_t left = room - used < 4 ? 0 : room - used - 4;
-        at = gather_blocks(at, end, left < WORDS ? left : WORDS, words, &found);
-        weigh(words, found, to + used);
-        used += found;
-    } while (found);
-    *count = used;
-    return at;
-}
-
-__attribute__((target("bmi,popcnt,lzcnt,avx2"))) static const char *
-read_avx2(const char *at, const char *end, float *to, size_t room,
-          size_t *count)
-{
-    return read_all(at, end, to, room, count);
+    to_floats(words, used, to + done);
+    *count = done + used;
+    return taken + (*count && *taken == ' ');
 }
 
 const char *
-soma_digits_read(const char *at, const char *end, float *to, size_t room,
-                 size_t *count)
+soma_digits_read(const char *begin, const char *at, const char *end, float *to,
+                 size_t room, size_t *count)
 {
-    /* Every CPU with AVX2 has the bit instructions, which this is about. */
-    if (__builtin_cpu_supports("avx2"))
-        return read_avx2(at, end, to, room, count);
-    return read_all(at, end, to, room, count);
+    /* Every CPU with AVX2 has the bit instructions too. */
+    if (at - begin >= BEFORE && __builtin_cpu_supports("avx2"))
+        return read_blocks(at, end, to, room, count);
+    *count = 0;
+    return at;
 }
 
 #else
 
 const char *
-soma_digits_read(const char *at, const char *end, float *to, size_t room,
-                 size_t *count)
+soma_digits_read(const char *begin, const char *at, const char *end, float *to,
+                 size_t room, size_t *count)
 {
-    (void)end, (void)to, (void)room;
+    (void)begin, (void)end, (void)to, (void)room;
     *count = 0;
     return at;
 }

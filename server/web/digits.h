@@ -6,12 +6,13 @@
 #include <stddef.h>
 
 /* Reads numbers of one to three digits, each with a comma behind it and then
- * at most one space, from `at`, where a number is expected, until something
- * else comes; *count of them to `to`. Returns where the next element begins:
- * whatever stands there is the caller's to read. May stop early at any
- * element. Needs text well before `end`, and `room` for some numbers more, of
- * which those behind *count may be overwritten. */
-const char *soma_digits_read(const char *at, const char *end, float *to,
-                             size_t room, size_t *count);
+ * at most one space, from `at`, where an element of an array begins in the
+ * text [begin, end), until something else comes; *count of them to `to`.
+ * Returns where the next element begins: whatever stands there is the
+ * caller's to read. May stop early at any element. Needs `room` for some
+ * numbers more, of which those behind *count may be overwritten. *end must be
+ * readable. */
+const char *soma_digits_read(const char *begin, const char *at, const char *end,
+                             float *to, size_t room, size_t *count);
 
 #endif

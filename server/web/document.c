@@ -88,7 +88,8 @@ read_numbers(lifter *l, const char *at, soma_array *array, soma_status *status)
         const char *from = at[1] == ' ' ? at + 2 : at + 1;
         if (slow-- <= 0) {
             size_t count;
-            from = soma_digits_read(from, l->end, floats->data + floats->used,
+            from = soma_digits_read(l->text, from, l->end,
+                                    floats->data + floats->used,
                                     floats->room - floats->used, &count);
             floats->used += count;
             slow = count ? 0 : TRY_AGAIN;

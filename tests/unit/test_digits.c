@@ -18,6 +18,13 @@
 
 enum { NUMBERS = 500, ROOM = NUMBERS + 64 };
 
+/* Where there are the instructions for it. */
+#ifdef __x86_64__
+#define FAST __builtin_cpu_supports("avx2")
+#else
+#define FAST false
+#endif
+
 static soma_rng rng;
 
 static bool
@@ -54,13 +61,14 @@ make_list(char *text, bool spaces, bool odd)
 
 /* What was taken is what the slow reader takes, element by element. */
 static size_t
-check(const char *text, size_t size, size_t room)
+check(const char *begin, const char *text, size_t size, size_t room)
 {
     static float got[ROOM];
     size_t count;
     for (int i = 0; i < ROOM; i++)
         got[i] = -1;
-    const char *stop = soma_digits_read(text, text + size, got, room, &count);
+    const char *stop =
+        soma_digits_read(begin, text, text + size, got, room, &count);
     const char *at = text;
     assert_true(count <= room);
     for (size_t i = 0; i < count; i++) {
@@ -82,11 +90,14 @@ check(const char *text, size_t size, size_t room)
 static size_t
 check_exact(const char *text, size_t size, size_t room)
 {
-    char *copy = malloc(size + 1);
+    static const char head[] = "[[[";
+    size_t before = sizeof head - 1;
+    char *copy = malloc(before + size + 1);
     assert_non_null(copy);
-    memcpy(copy, text, size);
-    copy[size] = '\0';
-    size_t count = check(copy, size, room);
+    memcpy(copy, head, before);
+    memcpy(copy + before, text, size);
+    copy[before + size] = '\0';
+    size_t count = check(copy, copy + before, size, room);
     free(copy);
     return count;
 }
@@ -99,12 +110,11 @@ plain_lists_are_read_whole(void **state)
     for (int round = 0; round < 2000; round++) {
         size_t size = make_list(text, round & 1, false);
         size_t count = check_exact(text, size, ROOM);
-#ifdef __SSE2__
-        /* All but what stands in the last block. */
-        assert_true(count >= NUMBERS - 68);
-#else
-        assert_int_equal(count, 0);
-#endif
+        /* All but what stands in the last block, or none. */
+        if (FAST)
+            assert_true(count >= NUMBERS - 64);
+        else
+            assert_int_equal(count, 0);
     }
 }
 
@@ -130,7 +140,7 @@ every_byte_in_every_place(void **state)
         for (int byte = 1; byte < 256; byte++) {
             char was = text[place];
             text[place] = (char)byte;
-            check(text, size, ROOM);
+            check_exact(text, size, ROOM);
             text[place] = was;
         }
 }
