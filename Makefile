@@ -82,7 +82,7 @@ lint-deps:
 # The loops over floats are worth vectors, and the kernel's blocks stand in
 # registers only when their loops are unrolled.
 ifeq ($(SAN),)
-$(filter $(BUILD)/core/%.o,$(LIB_OBJECTS)): CFLAGS += -O3
+$(filter $(BUILD)/core/%.o $(BUILD)/server/web/input.o,$(LIB_OBJECTS)): CFLAGS += -O3
 endif
 
 $(BUILD)/server/web/assets.o: server/web/openapi.json server/web/page.html
@@ -171,6 +171,30 @@ bench: test-deps
 	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/floor \
 		$(BUILD)/tests/bench/product
 	$(Q)BUILD=$(BUILD) python3 tests/bench/bench.py
+
+## bench-peers: the same requests to other servers, from PyPI
+.PHONY: bench-peers
+PEERS := fastapi "uvicorn[standard]" orjson numpy onnx onnxruntime litserve bentoml
+bench-peers: test-deps
+	$(Q)sh tests/install.sh wrk python3 python3-venv util-linux
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)[ -x build/peers-venv/bin/bentoml ] || \
+		{ python3 -m venv build/peers-venv && \
+		build/peers-venv/bin/pip install -q $(PEERS); }
+	$(Q)[ -x build/mlserver-venv/bin/mlserver ] || \
+		{ python3 -m venv build/mlserver-venv && \
+		build/mlserver-venv/bin/pip install -q mlserver onnxruntime; }
+	$(Q)BUILD=$(BUILD) python3 tests/bench/peers.py
+
+## bench-training: steps and epochs beside PyTorch, scikit-learn and others
+.PHONY: bench-training
+bench-training: test-deps
+	$(Q)sh tests/install.sh python3 python3-venv python3-torch python3-sklearn
+	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/step
+	$(Q)[ -x build/training-venv/bin/pip ] || { \
+		/usr/bin/python3 -m venv --system-site-packages build/training-venv && \
+		build/training-venv/bin/pip install -q river vowpalwabbit; }
+	$(Q)BUILD=$(BUILD) build/training-venv/bin/python tests/bench/training.py
 
 ## data: fetch MNIST and CIFAR-10 to data/ (DATA=folder: from there)
 .PHONY: data

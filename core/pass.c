@@ -15,6 +15,8 @@ typedef struct layer_scratch {
     float *a;               /* [rows x units] */
     float *mask;            /* [rows x units]: 0 or 1/(1-dropout) */
     float *kept;            /* [rows x units]: a times mask */
+    float *dz;              /* [rows x out]: dL/dz */
+    const float *in;        /* [rows x in]: what entered it */
     double gradient_square; /* sum of (dL/dz)^2, last gradient */
 } layer_scratch;
 
@@ -25,7 +27,6 @@ struct soma_workspace {
     soma_pass_mode mode;
     float *x;  /* [rows x in], normalised */
     float *da; /* [rows x widest units or input] */
-    float *dz; /* [rows x widest out] */
     layer_scratch *layers;
     float *block; /* all of the above stand in it */
 };
@@ -64,6 +65,7 @@ lay_out(soma_workspace *ws, const soma_spec *spec, float *block)
         if (learn) {
             scratch->mask = carve(block, &used, padded(rows, layer->units));
             scratch->kept = carve(block, &used, padded(rows, layer->units));
+            scratch->dz = carve(block, &used, padded(rows, layer->out));
         }
         widest_in = layer->in > widest_in ? layer->in : widest_in;
         widest_out = layer->out > widest_out ? layer->out : widest_out;
@@ -71,7 +73,6 @@ lay_out(soma_workspace *ws, const soma_spec *spec, float *block)
     if (learn) {
         int widest = widest_in > widest_out ? widest_in : widest_out;
         ws->da = carve(block, &used, padded(rows, widest));
-        ws->dz = carve(block, &used, padded(rows, widest_out));
     }
     return used;
 }
@@ -184,15 +185,6 @@ unit_values(const soma_spec *spec, int i, int rows)
     return (size_t)rows * (size_t)spec->layers[i].units;
 }
 
-/* What entered layer i in the last pass. */
-static const float *
-entered(const soma_workspace *ws, int i, const float *x, bool dropout)
-{
-    if (i == 0)
-        return x;
-    return dropout ? ws->layers[i - 1].kept : ws->layers[i - 1].a;
-}
-
 /* Loss of each row; ws->da receives dL/dscores of the mean loss. */
 static double
 loss_gradient(const soma_spec *spec, soma_workspace *ws, int rows,
@@ -224,20 +216,18 @@ square_sum(const float *values, size_t count)
 /* ws->da holds dL/da of layer i; leaves that of layer i - 1 there. */
 static void
 backward_layer(const soma_model *model, soma_workspace *ws, int i, int rows,
-               const float *in, bool dropout, float *grad)
+               bool dropout)
 {
     const soma_layer *layer = &model->spec.layers[i];
     layer_scratch *scratch = &ws->layers[i];
     layer->activation->backward(layer, rows, scratch->z, scratch->a, ws->da,
-                                ws->dz);
+                                scratch->dz);
     scratch->gradient_square =
-        square_sum(ws->dz, (size_t)rows * (size_t)layer->out);
-    soma_matrix_backward_weights(layer->in, layer->out, rows, in, ws->dz,
-                                 grad + layer->weights, grad + layer->bias);
+        square_sum(scratch->dz, (size_t)rows * (size_t)layer->out);
     if (i == 0)
         return;
     soma_matrix_backward_input(layer->in, layer->out,
-                               soma_model_weights(model, i), rows, ws->dz,
+                               soma_model_weights(model, i), rows, scratch->dz,
                                ws->da);
     if (dropout) {
         const float *mask = ws->layers[i - 1].mask;
@@ -247,9 +237,9 @@ backward_layer(const soma_model *model, soma_workspace *ws, int i, int rows,
 }
 
 double
-soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
-                   const float *x, const int *labels,
-                   const soma_pass_options *options, float *grad)
+soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
+                 const float *x, const int *labels,
+                 const soma_pass_options *options)
 {
     static const soma_pass_options plain = {0, 0, NULL};
     const soma_spec *spec = &model->spec;
@@ -257,17 +247,50 @@ soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
         options = &plain;
     bool dropout = options->dropout > 0;
 
-    const float *a = x = enter(model, ws, rows, x);
+    const float *a = enter(model, ws, rows, x);
     for (int i = 0; i < spec->depth; i++) {
+        ws->layers[i].in = a;
         a = forward_layer(model, &ws->layers[i], i, rows, a);
         if (dropout && i + 1 < spec->depth)
             a = drop(&ws->layers[i], unit_values(spec, i, rows), options);
     }
     double sum = loss_gradient(spec, ws, rows, labels, options->smoothing);
     for (int i = spec->depth - 1; i >= 0; i--)
-        backward_layer(model, ws, i, rows, entered(ws, i, x, dropout), dropout,
-                       grad);
+        backward_layer(model, ws, i, rows, dropout);
     return sum;
+}
+
+double
+soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
+                   const float *x, const int *labels,
+                   const soma_pass_options *options, float *grad)
+{
+    double sum = soma_pass_deltas(model, ws, rows, x, labels, options);
+    for (int i = 0; i < model->spec.depth; i++) {
+        const soma_layer *layer = &model->spec.layers[i];
+        soma_matrix_backward_weights(layer->in, layer->out, rows,
+                                     ws->layers[i].in, ws->layers[i].dz,
+                                     grad + layer->weights, grad + layer->bias);
+    }
+    return sum;
+}
+
+int
+soma_pass_rows(const soma_workspace *ws)
+{
+    return ws->rows;
+}
+
+const float *
+soma_pass_entered(const soma_workspace *ws, int layer)
+{
+    return ws->layers[layer].in;
+}
+
+const float *
+soma_pass_delta(const soma_workspace *ws, int layer)
+{
+    return ws->layers[layer].dz;
 }
 
 static void

@@ -48,6 +48,20 @@ double soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
 
 const float *soma_pass_scores(const soma_workspace *ws);
 
+/* The same without the gradient of the weights: only dL/dz of every layer,
+ * which is left in the workspace. The gradient of layer i's weights is the sum
+ * over rows of soma_pass_delta's row times soma_pass_entered's, so whoever
+ * only wants to step (step.h) need not write it down. */
+double soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
+                        const float *x, const int *labels,
+                        const soma_pass_options *options);
+
+/* Of the last soma_pass_deltas (x must still be there): its rows; what entered
+ * a layer, [rows x in]; dL/dz, [rows x out]. */
+int soma_pass_rows(const soma_workspace *ws);
+const float *soma_pass_entered(const soma_workspace *ws, int layer);
+const float *soma_pass_delta(const soma_workspace *ws, int layer);
+
 /* The health of one layer over the rows of the last soma_pass_gradient:
  * saturated units kill gradients, dead ones have none. */
 typedef struct soma_layer_health {

@@ -24,6 +24,7 @@
 
 #include "core/loss.h"
 #include "core/pass.h"
+#include "core/step.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -50,8 +51,9 @@ struct soma_trainer {
     /* The thread's own: */
     soma_model *model;
     soma_workspace *ws;
-    float *grad, *velocity;
-    uint64_t seq; /* of the last record appended */
+    float *grad, *velocity; /* with momentum, else NULL */
+    soma_step step;         /* without */
+    uint64_t seq;           /* of the last record appended */
     soma_record *records;
     int record_room;
     uint64_t examples;
@@ -111,20 +113,33 @@ append_group(soma_trainer *trainer, const soma_learn_job *group, int examples,
     return status;
 }
 
+/* With momentum every weight moves at every step; without, a step need not
+ * write down the gradient. */
+static soma_status
+step(soma_trainer *trainer)
+{
+    const soma_sgd *sgd = &trainer->options.sgd;
+    if (trainer->velocity)
+        return soma_sgd_step(sgd, trainer->model, trainer->velocity,
+                             trainer->grad, NULL);
+    return soma_step_apply(&trainer->step, sgd, trainer->model, trainer->ws,
+                           NULL);
+}
+
 /* One record's update. */
 static void
 learn(soma_trainer *trainer, const float *x, int label, soma_lesson *lesson)
 {
     soma_model *model = trainer->model;
-    double loss = soma_pass_gradient(model, trainer->ws, 1, x, &label, NULL,
-                                     trainer->grad);
+    soma_workspace *ws = trainer->ws;
+    double loss =
+        trainer->velocity
+            ? soma_pass_gradient(model, ws, 1, x, &label, NULL, trainer->grad)
+            : soma_pass_deltas(model, ws, 1, x, &label, NULL);
     lesson->loss = (float)loss;
     lesson->predicted = soma_loss_decide(model->spec.loss, model->spec.outputs,
-                                         soma_pass_scores(trainer->ws));
-    lesson->rejected =
-        !isfinite(lesson->loss) ||
-        soma_sgd_step(&trainer->options.sgd, model, trainer->velocity,
-                      trainer->grad, NULL) != SOMA_OK;
+                                         soma_pass_scores(ws));
+    lesson->rejected = !isfinite(lesson->loss) || step(trainer) != SOMA_OK;
     if (lesson->rejected)
         return;
     size_t at = trainer->examples++ % WINDOW;
@@ -187,9 +202,9 @@ equip(soma_trainer *trainer, soma_error *err)
     soma_model *model = soma_model_clone(start, err);
     soma_workspace *ws =
         soma_workspace_create(&start->spec, 1, SOMA_PASS_LEARN, err);
-    float *grad = malloc(size * sizeof *grad);
+    float *grad = momentum ? malloc(size * sizeof *grad) : NULL;
     float *velocity = momentum ? calloc(size, sizeof *velocity) : NULL;
-    if (!model || !ws || !grad || (momentum && !velocity)) {
+    if (!model || !ws || (momentum && (!grad || !velocity))) {
         soma_model_free(model);
         soma_workspace_free(ws);
         free(grad);

@@ -86,7 +86,7 @@ read_numbers(lifter *l, const char *at, soma_array *array, soma_status *status)
     do {
         float value;
         const char *from = at[1] == ' ' ? at + 2 : at + 1;
-        if (slow-- <= 0) {
+        if (slow-- <= 0 && floats->used < floats->room) {
             size_t count;
             from = soma_digits_read(l->text, from, l->end,
                                     floats->data + floats->used,
