@@ -113,6 +113,13 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
 
+# What the bench alone compares with, and the machine's own limits.
+$(BUILD)/tests/bench/product_onednn: $(BUILD)/tests/bench/product_onednn.o
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ -ldnnl
+
+$(BUILD)/tests/bench/peak.o: CFLAGS += -O3 -march=native
+
 # Fuzz targets: with an ordinary main for the corpus and AFL++, and for
 # libFuzzer, which brings a main of its own.
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o \
@@ -166,10 +173,11 @@ fuzz: lint-deps
 
 ## bench: measure, as ratios in one run (ROUNDS=n SECONDS=n)
 .PHONY: bench
+BENCH_PROGRAMS := $(addprefix $(BUILD)/tests/bench/,floor product \
+	product_onednn peak)
 bench: test-deps
-	$(Q)sh tests/install.sh wrk python3 util-linux
-	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/floor \
-		$(BUILD)/tests/bench/product
+	$(Q)sh tests/install.sh wrk python3 util-linux libdnnl-dev
+	$(Q)$(MAKE) --no-print-directory build $(BENCH_PROGRAMS)
 	$(Q)BUILD=$(BUILD) python3 tests/bench/bench.py
 
 ## bench-peers: the same requests to other servers, from PyPI
@@ -192,9 +200,9 @@ bench-training: test-deps
 	$(Q)sh tests/install.sh python3 python3-venv python3-torch python3-sklearn
 	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/step
 	$(Q)[ -x build/training-venv/bin/pip ] || { \
-		/usr/bin/python3 -m venv --system-site-packages build/training-venv && \
-		build/training-venv/bin/pip install -q river vowpalwabbit; }
-	$(Q)BUILD=$(BUILD) build/training-venv/bin/python tests/bench/training.py
+		python3 -m venv build/training-venv && \
+		build/training-venv/bin/pip install -q numpy river vowpalwabbit; }
+	$(Q)BUILD=$(BUILD) python3 tests/bench/training.py
 
 ## data: fetch MNIST and CIFAR-10 to data/ (DATA=folder: from there)
 .PHONY: data

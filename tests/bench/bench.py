@@ -8,13 +8,14 @@ build/bench.svg beside the table on the terminal.
 import json
 import os
 import statistics
+import struct
 import subprocess
 import tempfile
 import time
 import urllib.request
 
 from load import (BUILD, ROUNDS, SECONDS, Server, bodies, medians, pinned,
-                  soma, wrk)
+                  pixels, soma, wrk)
 
 CONNECTIONS = (1, 16, 64, 256)
 
@@ -53,20 +54,126 @@ def serving(folder, report):
     least.stop()
 
 
+def output(name):
+    return subprocess.run(pinned(0, [f"{BUILD}/tests/bench/{name}"]),
+                          capture_output=True, text=True, check=True,
+                          env=dict(os.environ, OMP_NUM_THREADS="1")).stdout
+
+
 def products(report):
-    """GFLOP/s of the forward product beside OpenBLAS's best call."""
-    text = subprocess.run(pinned(0, [f"{BUILD}/tests/bench/product"]),
-                          capture_output=True, text=True, check=True).stdout
-    print(f"\n{'forward product':<14} {'rows':>5} {'soma':>7} {'OpenBLAS':>9} "
-          f"{'ratio':>6}  GFLOP/s")
-    for line in text.splitlines():
+    """GFLOP/s of the forward product beside the best of OpenBLAS's calls and
+    oneDNN, and as a share of what the core can do: its multiply-adds, or the
+    weights at the memory's bandwidth where they are read for too few rows (a
+    share above 1 then means that they came from a cache)."""
+    peak, bandwidth = map(float, output("peak").split())
+    report["peak_gflops"], report["bandwidth_gb"] = peak, bandwidth
+    print(f"\none core: {peak:.0f} GFLOP/s at most, memory {bandwidth:.0f} GB/s"
+          f"\n{'forward product':<14} {'rows':>5} {'soma':>7} {'OpenBLAS':>9} "
+          f"{'oneDNN':>7} {'ratio':>6} {'of peak':>8}  GFLOP/s")
+    theirs = [line.split() for line in output("product_onednn").splitlines()]
+    onednn = {tuple(f[:3]): float(f[3]) for f in theirs}
+    for line in output("product").splitlines():
         fields = line.split()
         layer, rows = f"{fields[0]}x{fields[1]}", int(fields[2])
-        ours, best = float(fields[3]), max(map(float, fields[4:]))
-        print(f"{layer:<14} {rows:>5} {ours:>7.1f} {best:>9.1f} "
-              f"{ours / best:>6.2f}")
-        report["products"].append({"layer": layer, "rows": rows, "soma": ours,
-                                   "openblas": best, "ratio": ours / best})
+        ours, blas = float(fields[3]), max(map(float, fields[4:]))
+        other = onednn[tuple(fields[:3])]
+        limit = min(peak, bandwidth * rows / 2)
+        ratio = ours / max(blas, other)
+        print(f"{layer:<14} {rows:>5} {ours:>7.1f} {blas:>9.1f} {other:>7.1f} "
+              f"{ratio:>6.2f} {ours / limit:>8.2f}")
+        report["products"].append(
+            {"layer": layer, "rows": rows, "soma": ours, "openblas": blas,
+             "onednn": other, "ratio": ratio, "of_limit": ours / limit})
+
+
+SIZES = (("3072-100-10", (100,)), ("3072-1024-10", (1024,)),
+         ("3072-1024-1024-10", (1024, 1024)),
+         ("3072-8192-3072-10", (8192, 3072)))
+
+
+def write_model(path, hidden):
+    """A model file of small weights, in half precision."""
+    units = [3072, *hidden, 10]
+    some = struct.pack("<1009e", *(((i * 7919) % 1009 - 504) / 50400
+                                   for i in range(1009)))
+    tensors, at = {}, 0
+    for i, (n, m) in enumerate(zip(units, units[1:])):
+        for name, shape in (("weight", [m, n]), ("bias", [m])):
+            size = 2 * m * (n if name == "weight" else 1)
+            tensors[f"layers.{i}.{name}"] = {
+                "dtype": "F16", "shape": shape, "data_offsets": [at, at + size]}
+            at += size
+    about = {"format": 1,
+             "input": {"shape": [3072], "range": [0, 255], "mean": [128],
+                       "std": [64]},
+             "layers": [{"units": n, "activation": "relu"} for n in hidden]
+             + [{"units": 10, "activation": "identity"}],
+             "loss": "softmax_cross_entropy"}
+    head = json.dumps({"__metadata__": {"soma": json.dumps(about)},
+                       **tensors}).encode()
+    head += b" " * (-len(head) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(head)) + head)
+        file.write((some * (at // len(some) + 1))[:at])
+    return at // 2
+
+
+def by_workers(folder, report):
+    """Not pinned: the load generator shares the cores."""
+    _, kind, body, _ = bodies(folder)[0]
+    rates = []
+    for workers in (1, 2):
+        server = soma(workers)
+        rates.append(medians([wrk(server.port, kind, body, 64, folder)
+                              for _ in range(ROUNDS)])[0])
+        server.stop()
+        report["workers"].append({"workers": workers,
+                                  "requests_per_second": rates[-1]})
+    print(f"\nworkers, the load beside them on the same cores: 1 gives "
+          f"{rates[0]:.0f}/s, 2 give {rates[1]:.0f}/s "
+          f"({rates[1] / rates[0]:.2f} times)")
+
+
+def by_batch(folder, report):
+    """Images a second by images in one body of bytes."""
+    server = soma()
+    print(f"\n{'images in a body':<20} {'images/s':>9} {'us each':>8}")
+    for count in (1, 4, 16, 64, 256):
+        body = os.path.join(folder, f"batch{count}")
+        with open(body, "wb") as file:
+            file.write(bytes(pixels(3072)) * count)
+        rate = count * medians(
+            [wrk(server.port, "application/octet-stream", body, 4, folder)
+             for _ in range(ROUNDS)])[0]
+        report["batches"].append({"images": count, "images_per_second": rate})
+        print(f"{count:<20} {rate:>9.0f} {1e6 / rate:>8.1f}")
+    server.stop()
+
+
+def by_size(folder, report):
+    """Rows a second by parameters, 64 rows a body: cost grows with work."""
+    print(f"\n{'model':<20} {'million':>8} {'rows/s':>8} {'us a row':>9} "
+          f"{'GFLOP/s':>8} {'start ms':>9} {'MB':>6}")
+    body = os.path.join(folder, "size")
+    with open(body, "wb") as file:
+        file.write(bytes(pixels(3072)) * 64)
+    for name, hidden in SIZES:
+        path = os.path.join(folder, "size.safetensors")
+        count = write_model(path, hidden)
+        begin = time.monotonic()
+        server = soma(models=path)
+        start = (time.monotonic() - begin) * 1000
+        rate = 64 * medians(
+            [wrk(server.port, "application/octet-stream", body, 4, folder,
+                 "/predict") for _ in range(ROUNDS)])[0]
+        memory = server.memory()
+        server.stop()
+        report["sizes"].append({"model": name, "parameters": count,
+                                "rows_per_second": rate, "start_ms": start,
+                                "kb": memory})
+        print(f"{name:<20} {count / 1e6:>8.1f} {rate:>8.0f} "
+              f"{1e6 / rate:>9.1f} {rate * count * 2 / 1e9:>8.1f} "
+              f"{start:>9.0f} {memory / 1024:>6.0f}")
 
 
 def starting(report):
@@ -129,9 +236,12 @@ def main():
     if load > 0.5:
         print("the machine is not idle: ratios hold, single figures do not")
     report = {"cores": cores, "load": load, "rounds": ROUNDS, "serving": [],
-              "products": []}
+              "products": [], "workers": [], "batches": [], "sizes": []}
     with tempfile.TemporaryDirectory() as folder:
         serving(folder, report)
+        by_workers(folder, report)
+        by_batch(folder, report)
+        by_size(folder, report)
     products(report)
     starting(report)
     os.makedirs("build", exist_ok=True)
