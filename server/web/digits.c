@@ -146,7 +146,7 @@ read_blocks(const char *at, const char *end, float *to, size_t room,
 {
     uint16_t words[WORDS + PICKED + BLOCK / 2], values[BLOCK];
     masks before = {0, 0, 0, 0}; /* no digit, and no space may follow */
-    const char *taken = at; /* behind the last comma */
+    const char *taken = at;      /* behind the last comma */
     size_t used = 0, done = 0;
     for (uint64_t bad = 0; !bad && end - at >= BLOCK; at += BLOCK) {
         if (room - done < used + BLOCK / 2 + 8)
