@@ -180,18 +180,21 @@ bench: test-deps
 	$(Q)$(MAKE) --no-print-directory build $(BENCH_PROGRAMS)
 	$(Q)BUILD=$(BUILD) python3 tests/bench/bench.py
 
+# Two environments: MLServer wants an older FastAPI than the others.
+build/peers-venv/installed: tests/bench/peers/requirements.txt
+build/mlserver-venv/installed: tests/bench/peers/mlserver-requirements.txt
+build/peers-venv/installed build/mlserver-venv/installed:
+	@rm -rf $(@D) && mkdir -p build
+	$(Q)python3 -m venv $(@D) && $(@D)/bin/pip install -q -r $<
+	@touch $@
+
 ## bench-peers: the same requests to other servers, from PyPI
 .PHONY: bench-peers
-PEERS := fastapi "uvicorn[standard]" orjson numpy onnx onnxruntime litserve bentoml
 bench-peers: test-deps
 	$(Q)sh tests/install.sh wrk python3 python3-venv util-linux
 	$(Q)$(MAKE) --no-print-directory build
-	$(Q)[ -x build/peers-venv/bin/bentoml ] || \
-		{ python3 -m venv build/peers-venv && \
-		build/peers-venv/bin/pip install -q $(PEERS); }
-	$(Q)[ -x build/mlserver-venv/bin/mlserver ] || \
-		{ python3 -m venv build/mlserver-venv && \
-		build/mlserver-venv/bin/pip install -q mlserver onnxruntime; }
+	$(Q)$(MAKE) --no-print-directory build/peers-venv/installed \
+		build/mlserver-venv/installed
 	$(Q)BUILD=$(BUILD) python3 tests/bench/peers.py
 
 ## bench-training: steps and epochs beside PyTorch, scikit-learn and others

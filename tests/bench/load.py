@@ -85,20 +85,25 @@ wrk.headers["Content-Type"] = "{kind}"
 local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 done = function(summary, latency, requests)
+  local errors = summary.errors
   io.write(string.format("RESULT %f %f %f %d\\n",
     summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3,
     latency:percentile(99) / 1e3,
-    summary.errors.status + summary.errors.read + summary.errors.timeout))
+    errors.connect + errors.status + errors.read + errors.write +
+    errors.timeout))
 end
 ''')
     text = subprocess.run(
         pinned(1, ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s",
                    script, f"http://127.0.0.1:{port}{path}"]),
-        capture_output=True, text=True).stdout
-    rate, median, high, errors = map(
-        float, re.search(r"RESULT (\S+) (\S+) (\S+) (\S+)", text).groups())
-    if errors:
-        sys.exit(f"{errors:.0f} requests failed")
+        capture_output=True, text=True, timeout=float(SECONDS) + 60).stdout
+    found = re.search(r"RESULT (\S+) (\S+) (\S+) (\S+)", text)
+    if not found:
+        sys.exit(f"wrk on port {port} said: {text}")
+    rate, median, high, errors = map(float, found.groups())
+    if errors or not rate:
+        sys.exit(f"port {port}: {errors:.0f} requests failed, "
+                 f"{rate:.0f}/s answered")
     return rate, median, high
 
 

@@ -3,11 +3,13 @@
 
 All answer for the same weights (as ONNX where they are not soma), each on the
 first processor alone, at the best configuration that was found (the files in
-tests/bench/peers/ say what was tried), in interleaved rounds. An answer that
-differs from soma's is an error. Writes build/peers.json.
+tests/bench/peers/ say what was tried), in interleaved rounds. A peer whose
+turn it is not is frozen: some wait in loops that take an eighth of the core.
+An answer that differs from soma's is an error. Writes build/peers.json.
 """
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 
-from load import BUILD, ROUNDS, SECONDS, medians, pinned, pixels, soma, wrk
+from load import BUILD, ROUNDS, SECONDS, medians, pinned, pixels, wrk
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, "peers")
@@ -26,7 +28,8 @@ START_SECONDS = 90
 UNAVAILABLE = {
     "Triton": "in no package registry; comes as a container of its own",
     "TensorFlow Serving": "in no package registry; comes as a container",
-    "TorchServe": "needs a Java runtime and PyTorch; archived in 2025",
+    "TorchServe": "its workers import PyTorch, which as a package brings "
+                  "CUDA, and it needs a Java runtime; archived in 2025",
 }
 
 
@@ -39,7 +42,11 @@ def free_port():
 def family(pid):
     """The process and all that it has started."""
     found = [pid]
-    for task in os.listdir(f"/proc/{pid}/task"):
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for task in tasks:
         try:
             with open(f"/proc/{pid}/task/{task}/children") as file:
                 for child in file.read().split():
@@ -50,7 +57,8 @@ def family(pid):
 
 
 def resident(pid):
-    """KiB of proportional memory: what is shared counts once."""
+    """KiB of proportional memory: what processes share counts once, so
+    that no other server with the same libraries may run meanwhile."""
     total = 0
     for each in family(pid):
         try:
@@ -60,6 +68,30 @@ def resident(pid):
         except OSError:
             pass
     return total
+
+
+def started(pid):
+    """When the process began, which with its number names it; or None."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return None
+
+
+def tell_group(pid, signum):
+    try:
+        os.killpg(pid, signum)
+    except ProcessLookupError:
+        pass
+
+
+def tell(processes, signum):
+    for each in processes:
+        try:
+            os.kill(each, signum)
+        except ProcessLookupError:
+            pass
 
 
 class Peer:
@@ -75,7 +107,11 @@ class Peer:
         self.process = subprocess.Popen(
             pinned(0, command(self.port)), env=environment, stdout=self.log,
             stderr=self.log, start_new_session=True)
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.stop()
+            raise
 
     def wait(self):
         while time.monotonic() - self.begun < START_SECONDS:
@@ -84,13 +120,11 @@ class Peer:
             try:
                 self.answer = self.ask()
                 self.start_ms = (time.monotonic() - self.begun) * 1000
-                self.idle_kb = resident(self.process.pid)
                 return
             except OSError:
-                time.sleep(0.005)
+                time.sleep(0.002)
         self.log.seek(0)
         text = self.log.read()[-2000:].decode(errors="replace")
-        self.stop()
         sys.exit(f"{self.name} did not start:\n{text}")
 
     def ask(self):
@@ -100,15 +134,30 @@ class Peer:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
+    def freeze(self):
+        tell(family(self.process.pid), signal.SIGSTOP)
+
+    def thaw(self):
+        tell(family(self.process.pid), signal.SIGCONT)
+
     def stop(self):
-        """The whole family, which is a session of its own."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, 15)
+        """The whole family, also those who made a session of their own."""
+        if self.process.poll() is not None:
+            tell_group(self.process.pid, signal.SIGKILL)
+            return
+        processes = {each: started(each)
+                     for each in family(self.process.pid)}
+        tell(processes, signal.SIGCONT)
+        self.process.terminate()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, 9)
+            self.process.kill()
             self.process.wait()
+        # A number may have gone to another process by now.
+        tell([each for each, begun in processes.items()
+              if begun and started(each) == begun], signal.SIGKILL)
+        tell_group(self.process.pid, signal.SIGKILL)
 
 
 def probabilities(answer):
@@ -117,7 +166,8 @@ def probabilities(answer):
     return answer["probabilities"]
 
 
-def start_all(folder):
+def servers(folder):
+    """All to start, soma first: name, command, path, body."""
     one = pixels(3072)
     plain = json.dumps({"pixels": one}).encode()
     tensor = json.dumps({"inputs": [{
@@ -133,10 +183,17 @@ def start_all(folder):
         with open(os.path.join(folder, "settings.json"), "w") as file:
             json.dump({"http_port": port, "grpc_port": free_port(),
                        "metrics_port": free_port(), "host": "127.0.0.1",
-                       "parallel_workers": 0, "debug": False}, file)
+                       "parallel_workers": 0, "debug": False,
+                       "gzip_enabled": False, "metrics_endpoint": None},
+                      file)
         return [f"{MLSERVER}/mlserver", "start", folder]
 
-    starts = [
+    return [
+        ("soma",
+         lambda port: [f"{BUILD}/soma", "serve", "--listen",
+                       f"127.0.0.1:{port}", "--models", "models",
+                       "--workers", "1"],
+         "/models/cifar10/predict", plain),
         ("FastAPI + ONNX Runtime",
          lambda port: [f"{VENV}/uvicorn", "fastapi_app:app", "--host",
                        "127.0.0.1", "--port", str(port), "--app-dir", PEERS,
@@ -151,26 +208,36 @@ def start_all(folder):
                        "--working-dir", PEERS], "/predict", plain),
         ("MLServer", mlserver, "/v2/models/soma/infer", tensor),
     ]
-    servers = []
+
+
+def alone(start, folder):
+    """Start to the first answer in ms, KiB idle and after load: one server
+    at a time."""
+    peer = Peer(*start)
     try:
-        for start in starts:
-            servers.append(Peer(*start))
-    except BaseException:
-        stop_all(servers)
-        raise
-    return servers, plain
+        idle = resident(peer.process.pid)
+        wrk(peer.port, peer.kind, body_file(peer, folder), 64, folder,
+            peer.path)
+        return peer.start_ms, idle, resident(peer.process.pid)
+    finally:
+        peer.stop()
 
 
-def stop_all(servers):
-    for server in servers:
-        server.stop()
+def body_file(peer, folder):
+    path = os.path.join(folder, "body-" + peer.name.split()[0])
+    with open(path, "wb") as file:
+        file.write(peer.body)
+    return path
 
 
-def check(peer, ours):
+def check(peer, answer):
     """A peer that answers otherwise is not a peer."""
-    theirs = probabilities(peer.answer)
+    ours, theirs = probabilities(answer), probabilities(peer.answer)
     worst = max(abs(a - b) for a, b in zip(ours, theirs))
-    if len(theirs) != len(ours) or worst > 1e-4:
+    # The protocol of MLServer leaves the label to the client.
+    label = peer.answer.get("label", theirs.index(max(theirs)))
+    if (len(theirs) != len(ours) or not worst <= 1e-4
+            or label != answer["label"]):
         sys.exit(f"{peer.name} answers otherwise than soma: {worst}")
 
 
@@ -198,81 +265,89 @@ print(size)
                               check=True).stdout)
 
 
-def measure(folder, servers, ours, plain):
-    body = os.path.join(folder, "body")
+def measure(folder, peers):
     raw = os.path.join(folder, "raw")
     with open(raw, "wb") as file:
         file.write(bytes(pixels(3072)))
-    with open(body, "wb") as file:
-        file.write(plain)
-    runs = [("soma", ours.port, "/models/cifar10/predict", body,
-             "application/json"),
-            ("soma, bytes", ours.port, "/models/cifar10/predict", raw,
-             "application/octet-stream")]
-    for i, peer in enumerate(servers):
-        own = os.path.join(folder, f"body{i}")
-        with open(own, "wb") as file:
-            file.write(peer.body)
-        runs.append((peer.name, peer.port, peer.path, own,
-                     "application/json"))
-        if peer.name.startswith("FastAPI"):
-            runs.append((peer.name + ", bytes", peer.port, peer.path, raw,
+    runs = []
+    for peer in peers:
+        runs.append((peer.name, peer, body_file(peer, folder), peer.kind))
+        if peer.name.startswith(("soma", "FastAPI")):
+            runs.append((peer.name + ", bytes", peer, raw,
                          "application/octet-stream"))
     results = {name: {} for name, *_ in runs}
     for connections in CONNECTIONS:
         rows = {name: [] for name in results}
         for _ in range(ROUNDS):
-            for name, port, path, file, kind in runs:
-                rows[name].append(
-                    wrk(port, kind, file, connections, folder, path))
+            for name, peer, file, kind in runs:
+                peer.thaw()
+                rows[name].append(wrk(peer.port, kind, file, connections,
+                                      folder, peer.path))
+                peer.freeze()
         for name, columns in rows.items():
             results[name][connections] = medians(columns)
     return results
 
 
+def together(folder, starts):
+    """Requests/s of all, each in its turn; soma is the one to agree with."""
+    peers = []
+    try:
+        for start in starts:
+            peers.append(Peer(*start))
+            peers[-1].freeze()
+            check(peers[-1], peers[0].answer)
+        return measure(folder, peers)
+    finally:
+        for peer in peers:
+            peer.stop()
+
+
 def main():
+    # Asked to end, it stops the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     cores, load = os.cpu_count(), os.getloadavg()[0]
+    if cores > 1:
+        os.sched_setaffinity(0, {1})
     print(f"{cores} cores, load {load:.2f}, {ROUNDS} rounds of {SECONDS} s, "
           "in turn")
+    if load > 0.5:
+        # Unlike the peers, soma is held up by wrk when wrk shares its core.
+        print("the machine is not idle: that costs soma more than the peers")
     os.makedirs("build", exist_ok=True)
     subprocess.run([f"{VENV}/python", f"{PEERS}/model.py",
                     "models/cifar10.safetensors", "build/cifar10.onnx"],
                    check=True)
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.monotonic()
-        ours = soma()
-        request = json.dumps({"pixels": pixels(3072)}).encode()
-        answer = json.load(urllib.request.urlopen(
-            f"http://127.0.0.1:{ours.port}/models/cifar10/predict", request))
-        start_ms = (time.monotonic() - begun) * 1000
-        idle = resident(ours.process.pid)
-        servers, plain = start_all(os.path.join(folder, "mlserver"))
-        try:
-            for peer in servers:
-                check(peer, probabilities(answer))
-            results = measure(folder, servers, ours, plain)
-            loaded = {p.name: resident(p.process.pid) for p in servers}
-            loaded["soma"] = resident(ours.process.pid)
-        finally:
-            stop_all(servers)
-            ours.stop()
-    table(results, servers, start_ms, idle, loaded, cores, load)
+        starts = servers(os.path.join(folder, "mlserver"))
+        about = {start[0]: [] for start in starts}
+        for _ in range(ROUNDS):
+            for start in starts:
+                about[start[0]].append(alone(start, folder))
+        results = together(folder, starts)
+    table(results, {name: medians(rows) for name, rows in about.items()},
+          cores, load)
 
 
-def table(results, servers, start_ms, idle, loaded, cores, load):
+def sizes():
+    """Bytes installed: for soma the program and the shipped models (its
+    libraries are Debian's), for the others the Python packages that they
+    need, without the interpreter."""
     models = sum(os.path.getsize(f"models/{name}") for name in
                  os.listdir("models") if name.endswith(".safetensors"))
-    about = {"soma": (start_ms, idle, loaded["soma"],
-                      os.path.getsize(f"{BUILD}/soma") + models)}
     packages = {"FastAPI + ONNX Runtime": (VENV, ["fastapi", "uvicorn",
                                                   "uvloop", "httptools",
                                                   "orjson", "onnxruntime"]),
                 "LitServe": (VENV, ["litserve", "onnxruntime"]),
                 "BentoML": (VENV, ["bentoml", "onnxruntime"]),
                 "MLServer": (MLSERVER, ["mlserver", "onnxruntime"])}
-    for peer in servers:
-        about[peer.name] = (peer.start_ms, peer.idle_kb, loaded[peer.name],
-                            installed(*packages[peer.name]))
+    return {"soma": os.path.getsize(f"{BUILD}/soma") + models,
+            **{name: installed(*each) for name, each in packages.items()}}
+
+
+def table(results, about, cores, load):
+    size = sizes()
+    about = {name: [*row, size[name]] for name, row in about.items()}
     print(f"\n{'one 3072-100-10 prediction':<30} {'1 conn/s':>9} {'p50 ms':>7} "
           f"{'64 conn/s':>9} {'p50 ms':>7} {'p99 ms':>7}")
     for name, row in results.items():
@@ -280,9 +355,9 @@ def table(results, servers, start_ms, idle, loaded, cores, load):
               f"{row[64][0]:>9.0f} {row[64][1]:>7.2f} {row[64][2]:>7.2f}")
     print(f"\n{'':<30} {'start ms':>9} {'idle MB':>8} {'loaded MB':>9} "
           f"{'installed MB':>12}")
-    for name, (start, low, high, size) in about.items():
+    for name, (start, low, high, bulk) in about.items():
         print(f"{name:<30} {start:>9.0f} {low / 1024:>8.1f} "
-              f"{high / 1024:>9.1f} {size / 1e6:>12.1f}")
+              f"{high / 1024:>9.1f} {bulk / 1e6:>12.1f}")
     for name, why in UNAVAILABLE.items():
         print(f"NOT MEASURED: {name}: {why}")
     pairs = []

@@ -1,5 +1,7 @@
 """FastAPI with ONNX Runtime: the handler most teams write, with the faster
-JSON library, no model classes for the body, and no thread in between."""
+JSON library, no model classes for the body, and no thread in between. Tried:
+joining the requests of one turn of the loop into a batch, and normalisation
+folded into the weights: no gain beyond the noise."""
 import numpy as np
 import orjson
 from fastapi import FastAPI, Request, Response

@@ -1,4 +1,6 @@
-"""MLServer with a runtime of a few lines around ONNX Runtime."""
+"""MLServer with a runtime of a few lines around ONNX Runtime, in the server's
+process. Tried: its adaptive batching (64 requests, 2 ms), which had 0.3 of
+the requests/s at one connection and 0.8 at 64."""
 import numpy as np
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
