@@ -284,6 +284,8 @@ def measure(folder, peers):
                 rows[name].append(wrk(peer.port, kind, file, connections,
                                       folder, peer.path))
                 peer.freeze()
+                if not rows[name][-1][0]:
+                    sys.exit(f"{name} answered nothing")
         for name, columns in rows.items():
             results[name][connections] = medians(columns)
     return results
