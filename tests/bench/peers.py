@@ -29,7 +29,7 @@ UNAVAILABLE = {
     "Triton": "in no package registry; comes as a container of its own",
     "TensorFlow Serving": "in no package registry; comes as a container",
     "TorchServe": "its workers import PyTorch, which as a package brings "
-                  "CUDA, and it needs a Java runtime; archived in 2025",
+                  "CUDA, and it needs a Java runtime",
 }
 
 
