@@ -14,8 +14,8 @@ import tempfile
 import time
 import urllib.request
 
-from load import (BUILD, ROUNDS, SECONDS, Server, bodies, medians, pinned,
-                  pixels, soma, wrk)
+from load import (BUILD, ROUNDS, SECONDS, Server, bodies, end_on_sigterm,
+                  medians, pinned, pixels, soma, wrk)
 
 CONNECTIONS = (1, 16, 64, 256)
 
@@ -26,32 +26,33 @@ def floor():
 
 def serving(folder, report):
     """soma beside the floor: requests/s and latencies."""
-    ours, least = soma(), floor()
-    print(f"\n{'/predict of 3072-100-10':<20} {'conns':>5} {'soma/s':>8} "
-          f"{'floor/s':>8} {'ratio':>6} {'p50 ms':>7} {'p99 ms':>7}")
-    for name, kind, body, images in bodies(folder):
-        for connections in CONNECTIONS:
-            rounds = [[], []]
-            for _ in range(ROUNDS):
-                for i, server in enumerate((ours, least)):
-                    rounds[i].append(
-                        wrk(server.port, kind, body, connections, folder))
-            (rate, p50, p99), (top, _, _) = map(medians, rounds)
-            # The library's own loop stalls with more connections than it
-            # takes events at a time (128): no floor to compare with.
-            ratio = rate / top if top > rate else None
-            shown = "-" if ratio is None else f"{ratio:.2f}"
-            print(f"{name:<20} {connections:>5} {rate:>8.0f} {top:>8.0f} "
-                  f"{shown:>6} {p50:>7.2f} {p99:>7.2f}", flush=True)
-            report["serving"].append(
-                {"request": name, "connections": connections,
-                 "images": images, "requests_per_second": rate,
-                 "floor_per_second": top, "ratio": ratio,
-                 "p50_ms": p50, "p99_ms": p99})
-    print("-: the floor's own loop stalls at so many connections")
-    report["loaded_kb"] = ours.memory()
-    ours.stop()
-    least.stop()
+    with soma() as ours, floor() as least:
+        print(f"\n{'/predict of 3072-100-10':<20} {'conns':>5} {'soma/s':>8} "
+              f"{'floor/s':>8} {'ratio':>6} {'p50 ms':>7} {'p99 ms':>7}")
+        for request in bodies(folder):
+            for connections in CONNECTIONS:
+                serve(ours, least, request, connections, folder, report)
+        print("-: the floor's own loop stalls at so many connections")
+        report["loaded_kb"] = ours.memory()
+
+
+def serve(ours, least, request, connections, folder, report):
+    name, kind, body, images = request
+    rounds = [[], []]
+    for _ in range(ROUNDS):
+        for i, server in enumerate((ours, least)):
+            rounds[i].append(wrk(server.port, kind, body, connections, folder))
+    (rate, p50, p99), (top, _, _) = map(medians, rounds)
+    # The library's own loop stalls with more connections than it takes events
+    # at a time (128): no floor to compare with.
+    ratio = rate / top if top > rate else None
+    shown = "-" if ratio is None else f"{ratio:.2f}"
+    print(f"{name:<20} {connections:>5} {rate:>8.0f} {top:>8.0f} {shown:>6} "
+          f"{p50:>7.2f} {p99:>7.2f}", flush=True)
+    report["serving"].append(
+        {"request": name, "connections": connections, "images": images,
+         "requests_per_second": rate, "floor_per_second": top, "ratio": ratio,
+         "p50_ms": p50, "p99_ms": p99})
 
 
 def output(name):
@@ -70,13 +71,11 @@ def products(report):
     print(f"\none core: {peak:.0f} GFLOP/s at most, memory {bandwidth:.0f} GB/s"
           f"\n{'forward product':<14} {'rows':>5} {'soma':>7} {'OpenBLAS':>9} "
           f"{'oneDNN':>7} {'ratio':>6} {'of peak':>8}  GFLOP/s")
-    theirs = [line.split() for line in output("product_onednn").splitlines()]
-    onednn = {tuple(f[:3]): float(f[3]) for f in theirs}
     for line in output("product").splitlines():
         fields = line.split()
         layer, rows = f"{fields[0]}x{fields[1]}", int(fields[2])
-        ours, blas = float(fields[3]), max(map(float, fields[4:]))
-        other = onednn[tuple(fields[:3])]
+        ours, gemm, gemv, other = map(float, fields[3:])
+        blas = max(gemm, gemv)
         limit = min(peak, bandwidth * rows / 2)
         ratio = ours / max(blas, other)
         print(f"{layer:<14} {rows:>5} {ours:>7.1f} {blas:>9.1f} {other:>7.1f} "
@@ -123,10 +122,9 @@ def by_workers(folder, report):
     _, kind, body, _ = bodies(folder)[0]
     rates = []
     for workers in (1, 2):
-        server = soma(workers)
-        rates.append(medians([wrk(server.port, kind, body, 64, folder)
-                              for _ in range(ROUNDS)])[0])
-        server.stop()
+        with soma(workers) as server:
+            rates.append(medians([wrk(server.port, kind, body, 64, folder)
+                                  for _ in range(ROUNDS)])[0])
         report["workers"].append({"workers": workers,
                                   "requests_per_second": rates[-1]})
     print(f"\nworkers, the load beside them on the same cores: 1 gives "
@@ -136,18 +134,18 @@ def by_workers(folder, report):
 
 def by_batch(folder, report):
     """Images a second by images in one body of bytes."""
-    server = soma()
     print(f"\n{'images in a body':<20} {'images/s':>9} {'us each':>8}")
-    for count in (1, 4, 16, 64, 256):
-        body = os.path.join(folder, f"batch{count}")
-        with open(body, "wb") as file:
-            file.write(bytes(pixels(3072)) * count)
-        rate = count * medians(
-            [wrk(server.port, "application/octet-stream", body, 4, folder)
-             for _ in range(ROUNDS)])[0]
-        report["batches"].append({"images": count, "images_per_second": rate})
-        print(f"{count:<20} {rate:>9.0f} {1e6 / rate:>8.1f}")
-    server.stop()
+    with soma() as server:
+        for count in (1, 4, 16, 64, 256):
+            body = os.path.join(folder, f"batch{count}")
+            with open(body, "wb") as file:
+                file.write(bytes(pixels(3072)) * count)
+            rate = count * medians(
+                [wrk(server.port, "application/octet-stream", body, 4, folder)
+                 for _ in range(ROUNDS)])[0]
+            report["batches"].append(
+                {"images": count, "images_per_second": rate})
+            print(f"{count:<20} {rate:>9.0f} {1e6 / rate:>8.1f}")
 
 
 def by_size(folder, report):
@@ -161,13 +159,12 @@ def by_size(folder, report):
         path = os.path.join(folder, "size.safetensors")
         count = write_model(path, hidden)
         begin = time.monotonic()
-        server = soma(models=path)
-        start = (time.monotonic() - begin) * 1000
-        rate = 64 * medians(
-            [wrk(server.port, "application/octet-stream", body, 4, folder,
-                 "/predict") for _ in range(ROUNDS)])[0]
-        memory = server.memory()
-        server.stop()
+        with soma(models=path) as server:
+            start = (time.monotonic() - begin) * 1000
+            rate = 64 * medians(
+                [wrk(server.port, "application/octet-stream", body, 4, folder,
+                     "/predict") for _ in range(ROUNDS)])[0]
+            memory = server.memory()
         report["sizes"].append({"model": name, "parameters": count,
                                 "rows_per_second": rate, "start_ms": start,
                                 "kb": memory})
@@ -181,12 +178,11 @@ def starting(report):
     times = []
     for _ in range(ROUNDS * 2):
         begin = time.monotonic()
-        server = soma()
-        url = f"http://127.0.0.1:{server.port}/readyz"
-        urllib.request.urlopen(url, timeout=5).read()
-        times.append((time.monotonic() - begin) * 1000)
-        memory = server.memory()
-        server.stop()
+        with soma() as server:
+            url = f"http://127.0.0.1:{server.port}/readyz"
+            urllib.request.urlopen(url, timeout=5).read()
+            times.append((time.monotonic() - begin) * 1000)
+            memory = server.memory()
     report["start_ms"] = statistics.median(times)
     report["idle_kb"] = memory
     print(f"\nstart to ready {report['start_ms']:.0f} ms, idle memory "
@@ -229,6 +225,7 @@ def plot(report, path):
 
 
 def main():
+    end_on_sigterm()
     load = os.getloadavg()[0]
     cores = os.cpu_count()
     print(f"{cores} cores, load {load:.2f}, {ROUNDS} rounds of {SECONDS} s; "

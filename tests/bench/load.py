@@ -3,6 +3,7 @@ processor, wrk on the second."""
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -43,20 +44,39 @@ def pinned(core, command):
     return ["taskset", "-c", str(core)] + command
 
 
+def end_on_sigterm():
+    """Asked to end, a bench leaves its `with` blocks, and so stops what it
+    has started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 class Server:
-    """A program that says its port on the first line that matches."""
+    """A program that says its port on the first line that matches. In a
+    `with` block, so that no way out of it leaves the program running."""
 
     def __init__(self, command, pattern, stream, pin=True):
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         pipes[stream] = subprocess.PIPE
         self.process = subprocess.Popen(
             pinned(0, command) if pin else command, **pipes, text=True)
-        for line in getattr(self.process, stream):
+        try:
+            self.port = self.find_port(pattern, getattr(self.process, stream))
+        except BaseException:
+            self.stop()
+            raise
+
+    def find_port(self, pattern, lines):
+        for line in lines:
             found = re.search(pattern, line)
             if found:
-                self.port = int(found.group(1))
-                return
-        sys.exit(f"{command[0]} did not start")
+                return int(found.group(1))
+        sys.exit(f"{self.process.args} did not start")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
     def memory(self):
         with open(f"/proc/{self.process.pid}/status") as status:
@@ -64,7 +84,11 @@ class Server:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def soma(workers=1, models="models"):

@@ -17,7 +17,8 @@ import tempfile
 import time
 import urllib.request
 
-from load import BUILD, ROUNDS, SECONDS, medians, pinned, pixels, wrk
+from load import (BUILD, ROUNDS, SECONDS, end_on_sigterm, medians, pinned,
+                  pixels, wrk)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, "peers")
@@ -306,8 +307,7 @@ def together(folder, starts):
 
 
 def main():
-    # Asked to end, it stops the servers too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_on_sigterm()
     cores, load = os.cpu_count(), os.getloadavg()[0]
     if cores > 1:
         os.sched_setaffinity(0, {1})
