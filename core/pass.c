@@ -154,8 +154,10 @@ soma_pass_forward(const soma_model *model, soma_workspace *ws, int rows,
                   const float *x)
 {
     const float *a = enter(model, ws, rows, x);
-    for (int i = 0; i < model->spec.depth; i++)
+    for (int i = 0; i < model->spec.depth; i++) {
+        ws->layers[i].in = a;
         a = forward_layer(model, &ws->layers[i], i, rows, a);
+    }
     return a;
 }
 
@@ -188,7 +190,7 @@ unit_values(const soma_spec *spec, int i, int rows)
 /* Loss of each row; ws->da receives dL/dscores of the mean loss. */
 static double
 loss_gradient(const soma_spec *spec, soma_workspace *ws, int rows,
-              const int *labels, float smoothing)
+              const int *labels, const soma_pass_options *options)
 {
     int outputs = spec->outputs;
     const float *scores = soma_pass_scores(ws);
@@ -196,7 +198,10 @@ loss_gradient(const soma_spec *spec, soma_workspace *ws, int rows,
     for (int r = 0; r < rows; r++) {
         size_t at = (size_t)r * (size_t)outputs;
         sum += (double)spec->loss->gradient(outputs, scores + at, labels[r],
-                                            smoothing, ws->da + at);
+                                            options->smoothing, ws->da + at);
+        if (options->hold && options->hold[r] > 0)
+            for (size_t i = at; i < at + (size_t)outputs; i++)
+                ws->da[i] += options->hold[r] * (scores[i] - options->held[i]);
     }
     float share = 1 / (float)rows;
     for (size_t i = 0; i < (size_t)rows * (size_t)outputs; i++)
@@ -241,7 +246,7 @@ soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
                  const float *x, const int *labels,
                  const soma_pass_options *options)
 {
-    static const soma_pass_options plain = {0, 0, NULL};
+    static const soma_pass_options plain = {.rng = NULL};
     const soma_spec *spec = &model->spec;
     if (!options)
         options = &plain;
@@ -254,7 +259,7 @@ soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
         if (dropout && i + 1 < spec->depth)
             a = drop(&ws->layers[i], unit_values(spec, i, rows), options);
     }
-    double sum = loss_gradient(spec, ws, rows, labels, options->smoothing);
+    double sum = loss_gradient(spec, ws, rows, labels, options);
     for (int i = spec->depth - 1; i >= 0; i--)
         backward_layer(model, ws, i, rows, dropout);
     return sum;

@@ -34,6 +34,11 @@ typedef struct soma_pass_options {
     float dropout;   /* share of each hidden layer's units left out, [0, 1);
                         the rest is scaled by 1/(1-dropout) */
     soma_rng *rng;   /* draws for dropout; needed if dropout > 0 */
+    /* Dark experience replay (Buzzega et al. 2020, arXiv 2004.07211): to the
+     * gradient, not to the returned loss, add that of
+     * hold[r] / 2 |scores - held|^2 for row r. */
+    const float *hold; /* [rows], NULL: none */
+    const float *held; /* [rows x outputs] */
 } soma_pass_options;
 
 /* The gradient of the mean loss over the rows, by the chain rule from the
@@ -56,8 +61,8 @@ double soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
                         const float *x, const int *labels,
                         const soma_pass_options *options);
 
-/* Of the last soma_pass_deltas (x must still be there): its rows; what entered
- * a layer, [rows x in]; dL/dz, [rows x out]. */
+/* Of the last pass (x must still be there): its rows; what entered a layer,
+ * [rows x in]; after soma_pass_deltas: dL/dz, [rows x out]. */
 int soma_pass_rows(const soma_workspace *ws);
 const float *soma_pass_entered(const soma_workspace *ws, int layer);
 const float *soma_pass_delta(const soma_workspace *ws, int layer);

@@ -73,6 +73,10 @@ print_model(const char *path, const soma_checkpoint *checkpoint,
         putchar('\n');
     }
     printf("total %40zu\n\ndigest  %s\n", spec->trainable, digest);
+    if (checkpoint->memory.count)
+        printf("memory  %d examples to rehearse\n", checkpoint->memory.count);
+    if (checkpoint->guard.count)
+        printf("guard   %d examples to judge by\n", checkpoint->guard.count);
     if (checkpoint->training) {
         fputs("training ", stdout);
         json_dumpf(checkpoint->training, stdout, JSON_REAL_PRECISION(6));

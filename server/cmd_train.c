@@ -15,7 +15,7 @@ typedef struct train_options {
     soma_train_spec spec;
     const char *dataset, *out, *from;
     double rate, momentum, l2, clip, warmup, dropout, smoothing, validation;
-    long epochs, batch, seed, threads, shift;
+    long epochs, batch, seed, threads, shift, memory, guard;
     bool nesterov, flip, f16, constant_rate;
 } train_options;
 
@@ -56,8 +56,9 @@ static const soma_option options[] = {
     {"shape", "CxHxW", SOMA_OPTION_TEXT, NULL, 0, 0, AT(spec.shape),
      "Scale pictures to this shape: 28x28 is grey, 3x32x32 RGB. Without it "
      "the first picture's."},
-    {"epochs", "N", SOMA_OPTION_WHOLE, "15", 1, 100000, AT(epochs),
-     "Passes over the training examples."},
+    {"epochs", "N", SOMA_OPTION_WHOLE, "15", 0, 100000, AT(epochs),
+     "Passes over the training examples; 0 keeps the weights of --from and "
+     "writes them with another --memory or --guard."},
     {"batch", "N", SOMA_OPTION_WHOLE, "128", 1, 65536, AT(batch),
      "Examples of one step."},
     {"learning-rate", "X", SOMA_OPTION_NUMBER, "0.05", 0, 1000, AT(rate),
@@ -91,6 +92,12 @@ static const soma_option options[] = {
      "Same seed and threads: the same weights."},
     {"threads", "N", SOMA_OPTION_WHOLE, "0", 0, 1024, AT(threads),
      "0: one for each core."},
+    {"memory", "N", SOMA_OPTION_WHOLE, "0", 0, 1 << 20, AT(memory),
+     "Examples to store in the model file, balanced by class, which a server "
+     "rehearses so that learning does not forget."},
+    {"guard", "N", SOMA_OPTION_WHOLE, "0", 0, 1 << 20, AT(guard),
+     "Examples to hold out and store in the model file, by which a server "
+     "judges whether learning did harm."},
     {"f16", NULL, SOMA_OPTION_SWITCH, NULL, 0, 0, AT(f16),
      "Store the weights as 16-bit floats: half the size."},
     {.name = NULL}};
@@ -183,10 +190,37 @@ summarise(const soma_fit_result *result, const char *out)
     printf(", %.1f s\n", result->seconds);
 }
 
-/* A fit that diverged keeps what was best before, if there was anything. */
+/* The guard's are no longer among those that are learned. */
 static soma_status
-run(train_options *o, soma_checkpoint *checkpoint, const soma_dataset *dataset,
-    soma_error *err)
+set_aside(const train_options *o, soma_dataset *dataset,
+          soma_checkpoint *checkpoint, soma_error *err)
+{
+    soma_status status = SOMA_OK;
+    if (o->guard + o->memory > dataset->count / 2)
+        return soma_error_set(
+            err, SOMA_E_ARGUMENT,
+            "--memory and --guard: %ld examples, at most half "
+            "of the %d that there are",
+            o->guard + o->memory, dataset->count);
+    if (o->guard) {
+        soma_memory_free(&checkpoint->guard);
+        status = soma_dataset_sample(dataset, (int)o->guard, (uint64_t)o->seed,
+                                     true, &checkpoint->guard, err);
+    }
+    if (o->memory && !status) {
+        soma_memory_free(&checkpoint->memory);
+        status =
+            soma_dataset_sample(dataset, (int)o->memory, (uint64_t)o->seed + 1,
+                                false, &checkpoint->memory, err);
+    }
+    return status;
+}
+
+/* Trains and says so in the checkpoint; a fit that diverged keeps what
+ * was best before, if there was anything. */
+static soma_status
+fit_model(train_options *o, soma_checkpoint *checkpoint,
+          const soma_dataset *dataset, bool *trained, soma_error *err)
 {
     soma_fit fit = fit_of(o);
     soma_fit_result result;
@@ -198,17 +232,35 @@ run(train_options *o, soma_checkpoint *checkpoint, const soma_dataset *dataset,
     soma_progress_end(&bar);
     if (status && (status != SOMA_E_NOT_FINITE || !result.best_epoch))
         return status;
+    *trained = true;
     json_decref(checkpoint->training);
     json_decref(checkpoint->made);
     checkpoint->training = training_of(o, &fit, dataset, &result);
     checkpoint->made = made_now();
+    summarise(&result, o->out);
+    return status;
+}
+
+static soma_status
+run(train_options *o, soma_checkpoint *checkpoint, soma_dataset *dataset,
+    soma_error *err)
+{
     soma_error write_err;
+    soma_status status = set_aside(o, dataset, checkpoint, err);
+    bool trained = false;
+    if (!status && o->epochs > 0)
+        status = fit_model(o, checkpoint, dataset, &trained, err);
+    if (status && !trained)
+        return status;
     if (soma_checkpoint_write(o->out, checkpoint, o->f16 ? SOMA_F16 : SOMA_F32,
                               &write_err)) {
         *err = write_err;
         return write_err.status;
     }
-    summarise(&result, o->out);
+    if (!trained)
+        printf("%s: the weights are as they were; %d examples to rehearse, %d "
+               "to judge by\n",
+               o->out, checkpoint->memory.count, checkpoint->guard.count);
     return status;
 }
 
@@ -219,6 +271,9 @@ check(const train_options *o, soma_error *err)
         return soma_error_set(err, SOMA_E_ARGUMENT, "--dataset is missing");
     if (!o->out)
         return soma_error_set(err, SOMA_E_ARGUMENT, "--out is missing");
+    if (o->epochs == 0 && !o->from)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "--epochs 0 needs --from, a trained model");
     return SOMA_OK;
 }
 

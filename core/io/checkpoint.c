@@ -8,14 +8,14 @@
  *
  * A file is valid iff the container is, the spec is, each layer has both
  * tensors with just these shapes, all their values are finite float32, and no
- * other tensor is in it, so that nothing is dropped in silence. Names that
- * begin with "memory." are the exception: they are kept for examples to
- * rehearse, and passed over.
+ * other tensor is in it, so that nothing is dropped in silence, but those of
+ * checkpoint_examples.h.
  *
  * A file without `soma` metadata may be a PyTorch state_dict: state_dict.c.
  */
 #include "core/io/checkpoint.h"
 
+#include "core/io/checkpoint_examples.h"
 #include "core/io/json.h"
 #include "core/io/quote.h"
 #include "core/io/state_dict.h"
@@ -36,6 +36,8 @@ soma_checkpoint_free(soma_checkpoint *checkpoint)
     soma_classes_free(&checkpoint->classes);
     json_decref(checkpoint->training);
     json_decref(checkpoint->made);
+    soma_memory_free(&checkpoint->memory);
+    soma_memory_free(&checkpoint->guard);
     *checkpoint = (soma_checkpoint){0};
 }
 
@@ -106,8 +108,7 @@ find_tensor(const soma_safetensors *st, int layer, const char *part,
 static bool
 is_used(const soma_tensor *tensor, const soma_dense *layers, int depth)
 {
-    static const char reserved[] = "memory.";
-    bool used = !strncmp(tensor->name, reserved, sizeof reserved - 1);
+    bool used = soma_checkpoint_names_examples(tensor->name);
     for (int i = 0; i < depth && !used; i++)
         used = layers[i].weight == tensor || layers[i].bias == tensor;
     return used;
@@ -225,6 +226,8 @@ create(const soma_safetensors *st, const json_t *json, const soma_dense *dense,
     if (!status)
         status = load_model(&spec, mean, std, dense ? dense : own,
                             &checkpoint->model, err);
+    if (!status && !dense)
+        status = soma_checkpoint_load_examples(st, checkpoint, err);
     free(mean);
     free(std);
     return status;

@@ -6,6 +6,7 @@
 
 #include "core/io/file.h"
 #include "core/io/safetensors.h"
+#include "core/memory.h"
 #include "core/model.h"
 
 #include <jansson.h>
@@ -30,6 +31,8 @@ typedef struct soma_checkpoint {
     soma_classes classes; /* count is 0 or the spec's classes */
     json_t *training;     /* how it was trained: an object, or NULL */
     json_t *made;         /* by what and when: an object, or NULL */
+    soma_memory memory;   /* examples to rehearse; count 0: none */
+    soma_memory guard;    /* examples held out to judge by; count 0: none */
 } soma_checkpoint;
 
 void soma_checkpoint_free(soma_checkpoint *checkpoint);
@@ -80,5 +83,11 @@ enum { SOMA_DIGEST_HEX = 64 };
  * however they are stored. */
 soma_status soma_model_digest(const soma_model *model,
                               char hex[SOMA_DIGEST_HEX + 1], soma_error *err);
+
+/* The same over all that learning starts from: weights, normalisation and base
+ * memory. Two model files with the same one learn the same. */
+soma_status soma_checkpoint_digest(const soma_checkpoint *checkpoint,
+                                   char hex[SOMA_DIGEST_HEX + 1],
+                                   soma_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* Writing model files (format: checkpoint.c). */
 #include "core/io/checkpoint.h"
+#include "core/io/checkpoint_examples.h"
 #include "core/io/json.h"
 #include "core/io/quote.h"
 #include "core/matrix.h"
@@ -103,10 +104,9 @@ static soma_status
 check(const soma_checkpoint *checkpoint, soma_dtype dtype, soma_error *err)
 {
     const soma_model *model = checkpoint->model;
-    if (dtype == SOMA_U8)
+    if (dtype == SOMA_U8 || dtype == SOMA_I32)
         return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "weights are written as F32, F16 or BF16, not "
-                              "U8");
+                              "weights are written as F32, F16 or BF16");
     if (checkpoint->classes.count &&
         checkpoint->classes.count != model->spec.classes)
         return soma_error_set(err, SOMA_E_ARGUMENT,
@@ -115,7 +115,8 @@ check(const soma_checkpoint *checkpoint, soma_dtype dtype, soma_error *err)
     if (!soma_model_finite(model))
         return soma_error_set(err, SOMA_E_NOT_FINITE,
                               "the model has weights that are not finite");
-    return soma_classes_check(&checkpoint->classes, err);
+    soma_status status = soma_checkpoint_check_examples(checkpoint, err);
+    return status ? status : soma_classes_check(&checkpoint->classes, err);
 }
 
 soma_status
@@ -127,18 +128,22 @@ soma_checkpoint_build(const soma_checkpoint *checkpoint, soma_dtype dtype,
     if (status)
         return status;
     layer_out layers[SOMA_MAX_LAYERS] = {{.rows = NULL}};
-    soma_tensor_out tensors[2 * SOMA_MAX_LAYERS];
+    soma_tensor_out tensors[2 * SOMA_MAX_LAYERS + 4];
     int depth = checkpoint->model->spec.depth;
     for (int i = 0; i < depth && !status; i++)
         status = prepare_layer(checkpoint->model, i, dtype, &layers[i],
                                &tensors[(size_t)i * 2], err);
+    int count = 2 * depth;
+    count += soma_checkpoint_put_examples(&checkpoint->memory, false,
+                                          tensors + count);
+    count +=
+        soma_checkpoint_put_examples(&checkpoint->guard, true, tensors + count);
     char key[] = "soma";
     soma_meta meta = {key, status ? NULL : metadata_of(checkpoint)};
     if (!status && !meta.value)
         status = soma_error_memory(err, "metadata");
     if (!status)
-        status =
-            soma_safetensors_build(tensors, 2 * depth, &meta, 1, bytes, err);
+        status = soma_safetensors_build(tensors, count, &meta, 1, bytes, err);
     for (int i = 0; i < depth; i++)
         free(layers[i].rows);
     free(meta.value);

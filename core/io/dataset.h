@@ -8,6 +8,7 @@
 #define SOMA_CORE_IO_DATASET_H
 
 #include "core/io/checkpoint.h"
+#include "core/memory.h"
 #include "core/model.h"
 
 #include <stdint.h>
@@ -54,6 +55,13 @@ void soma_dataset_free(soma_dataset *dataset);
 
 /* Row i as float32 to x [size]. */
 void soma_dataset_row(const soma_dataset *dataset, int i, float *x);
+
+/* Fills `memory` with `count` rows, or all if there are fewer, chosen at random
+ * and balanced by class; it is to be freed, also on failure. With `remove` the
+ * dataset no longer has them. */
+soma_status soma_dataset_sample(soma_dataset *dataset, int count, uint64_t seed,
+                                bool remove, soma_memory *memory,
+                                soma_error *err);
 
 /* Turns labels into 1 for `target` and 0 for the rest, classes "not NAME" and
  * NAME: the task of a single neuron. SOMA_E_ARGUMENT if there is no such

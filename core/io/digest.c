@@ -21,13 +21,24 @@ update(struct sha256_ctx *context, const float *values, size_t count)
 #endif
 }
 
+static void
+put_hex(struct sha256_ctx *context, char hex[SOMA_DIGEST_HEX + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(context, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) {
+        *hex++ = digits[digest[i] >> 4];
+        *hex++ = digits[digest[i] & 15];
+    }
+    *hex = '\0';
+}
+
 soma_status
 soma_model_digest(const soma_model *model, char hex[SOMA_DIGEST_HEX + 1],
                   soma_error *err)
 {
-    static const char digits[] = "0123456789abcdef";
     struct sha256_ctx context;
-    uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&context);
     for (int i = 0; i < model->spec.depth; i++) {
         const soma_layer *layer = &model->spec.layers[i];
@@ -41,11 +52,41 @@ soma_model_digest(const soma_model *model, char hex[SOMA_DIGEST_HEX + 1],
         update(&context, soma_model_bias(model, i), (size_t)layer->out);
         free(rows);
     }
-    sha256_digest(&context, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        *hex++ = digits[digest[i] >> 4];
-        *hex++ = digits[digest[i] & 15];
+    put_hex(&context, hex);
+    return SOMA_OK;
+}
+
+/* Bytes are hashed as bytes and floats as floats: the same examples are stored
+ * the same way. */
+static void
+update_memory(struct sha256_ctx *context, const soma_memory *memory)
+{
+    size_t values = (size_t)memory->count * (size_t)memory->size;
+    for (int i = 0; i < memory->count; i++) {
+        uint32_t label = htole32((uint32_t)memory->labels[i]);
+        sha256_update(context, sizeof label, (const uint8_t *)&label);
     }
-    *hex = '\0';
+    if (memory->bytes)
+        sha256_update(context, values, memory->bytes);
+    else if (memory->floats)
+        update(context, memory->floats, values);
+}
+
+soma_status
+soma_checkpoint_digest(const soma_checkpoint *checkpoint,
+                       char hex[SOMA_DIGEST_HEX + 1], soma_error *err)
+{
+    const soma_model *model = checkpoint->model;
+    size_t normals = (size_t)model->spec.input.normals;
+    struct sha256_ctx context;
+    soma_status status = soma_model_digest(model, hex, err);
+    if (status)
+        return status;
+    sha256_init(&context);
+    sha256_update(&context, SOMA_DIGEST_HEX, (const uint8_t *)hex);
+    update(&context, soma_model_mean(model), normals);
+    update(&context, soma_model_std(model), normals);
+    update_memory(&context, &checkpoint->memory);
+    put_hex(&context, hex);
     return SOMA_OK;
 }

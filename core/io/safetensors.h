@@ -56,10 +56,16 @@ soma_status soma_tensor_part(const soma_tensor *tensor, uint64_t first,
                              uint64_t count, float *to, soma_error *err);
 
 /* What a tensor's elements are stored as when written. */
-typedef enum soma_dtype { SOMA_F32, SOMA_F16, SOMA_BF16, SOMA_U8 } soma_dtype;
+typedef enum soma_dtype {
+    SOMA_F32,
+    SOMA_F16,
+    SOMA_BF16,
+    SOMA_I32,
+    SOMA_U8
+} soma_dtype;
 
 /* A tensor to be written; `values` is float [elements] for F32, F16 and BF16
- * (rounded to nearest even), uint8_t [elements] for U8. */
+ * (rounded to nearest even), int32_t for I32, uint8_t for U8. */
 typedef struct soma_tensor_out {
     const char *name;
     soma_dtype dtype;

@@ -15,12 +15,13 @@
 
 enum { MAX_HEADER = 100000000, WORD = 8 };
 
-/* `order` is the reference's among these four. */
+/* `order` is the reference's among these. */
 static const struct {
     const char *name;
     size_t size;
     int order;
-} dtypes[] = {[SOMA_F32] = {"F32", 4, 3},
+} dtypes[] = {[SOMA_F32] = {"F32", 4, 4},
+              [SOMA_I32] = {"I32", 4, 3},
               [SOMA_BF16] = {"BF16", 2, 2},
               [SOMA_F16] = {"F16", 2, 1},
               [SOMA_U8] = {"U8", 1, 0}};
@@ -150,18 +151,18 @@ static soma_status
 put_values(const slot *place, unsigned char *to, soma_error *err)
 {
     const soma_tensor_out *tensor = place->tensor;
-    const float *values = tensor->values;
+    const unsigned char *values = tensor->values;
     if (place->elements == 0)
         return SOMA_OK;
     if (tensor->dtype == SOMA_U8) {
         memcpy(to, tensor->values, place->elements);
         return SOMA_OK;
     }
-    if (tensor->dtype != SOMA_F32)
+    if (dtypes[tensor->dtype].size == 2)
         return put_16_bits(tensor, place->elements, to, err);
     for (size_t i = 0; i < place->elements; i++) {
         uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
+        memcpy(&bits, values + i * sizeof bits, sizeof bits);
         bits = htole32(bits);
         memcpy(to + i * sizeof bits, &bits, sizeof bits);
     }

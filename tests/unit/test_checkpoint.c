@@ -226,14 +226,69 @@ static const float values[] = {0.5f, 2, 3, 4};
     }
 
 static void
-test_memory_is_passed_over(void **state)
+test_memory_and_guard(void **state)
 {
     (void)state;
+    static const uint8_t pixels[] = {0, 255, 7, 8};
+    static const int32_t labels[] = {1, 0};
+    static const uint8_t short_label = 1;
     soma_tensor_out tensors[] = {
-        WEIGHT, BIAS, {"memory.pixels", SOMA_U8, 1, {4}, values}};
-    assert_int_equal(read_tensors(tensors, 3), SOMA_OK);
+        WEIGHT,
+        BIAS,
+        {"memory.x", SOMA_U8, 2, {2, 2}, pixels},
+        {"memory.labels", SOMA_I32, 1, {2}, labels},
+        {"guard.x", SOMA_F32, 2, {1, 2}, values},
+        {"guard.labels", SOMA_U8, 1, {1}, &short_label}};
+    assert_int_equal(read_tensors(tensors, 6), SOMA_OK);
     assert_true(soma_model_weights(checkpoint.model, 0)[1] == 2);
+    float x[2];
+    assert_int_equal(checkpoint.memory.count, 2);
+    soma_memory_get(&checkpoint.memory, 1, x);
+    assert_true(x[0] == 7 && x[1] == 8);
+    assert_int_equal(checkpoint.memory.labels[0], 1);
+    assert_int_equal(checkpoint.guard.count, 1);
+    soma_memory_get(&checkpoint.guard, 0, x);
+    assert_true(x[0] == 0.5f && x[1] == 2);
+
+    /* What is written is read back, and the digest knows the memory. */
+    char with[SOMA_DIGEST_HEX + 1], again[SOMA_DIGEST_HEX + 1];
+    soma_bytes bytes;
+    assert_int_equal(soma_checkpoint_digest(&checkpoint, with, &err), SOMA_OK);
+    assert_int_equal(soma_checkpoint_build(&checkpoint, SOMA_F32, &bytes, &err),
+                     SOMA_OK);
     soma_checkpoint_free(&checkpoint);
+    assert_int_equal(soma_checkpoint_parse(&bytes, NULL, &checkpoint, &err),
+                     SOMA_OK);
+    assert_int_equal(soma_checkpoint_digest(&checkpoint, again, &err), SOMA_OK);
+    assert_string_equal(with, again);
+    checkpoint.memory.labels[0] = 0;
+    assert_int_equal(soma_checkpoint_digest(&checkpoint, again, &err), SOMA_OK);
+    assert_string_not_equal(with, again);
+    soma_checkpoint_free(&checkpoint);
+}
+
+static void
+test_wrong_memory(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[] = {0, 255, 7, 8};
+    static const int32_t labels[] = {1, 2};
+    soma_tensor_out tensors[] = {WEIGHT,
+                                 BIAS,
+                                 {"memory.x", SOMA_U8, 2, {2, 2}, pixels},
+                                 {"memory.labels", SOMA_I32, 1, {2}, labels}};
+    assert_int_equal(read_tensors(tensors, 3), SOMA_E_FORMAT);
+    assert_non_null(strstr(err.text, "only one of them is there"));
+    assert_int_equal(read_tensors(tensors, 4), SOMA_E_ARGUMENT);
+    assert_non_null(strstr(err.text, "\"memory.labels\": element 1: expected "
+                                     "a class from 0 to 1, got 2"));
+    tensors[2].shape[0] = 1;
+    tensors[2].shape[1] = 4;
+    assert_int_equal(read_tensors(tensors, 4), SOMA_E_SHAPE);
+    assert_non_null(strstr(err.text, "expected shapes [n, 2] and [n]"));
+    tensors[2] = (soma_tensor_out){"memory.pixels", SOMA_U8, 1, {4}, pixels};
+    assert_int_equal(read_tensors(tensors, 3), SOMA_E_FORMAT);
+    assert_non_null(strstr(err.text, "unexpected tensor \"memory.pixels\""));
 }
 
 static void
@@ -486,7 +541,8 @@ main(void)
         cmocka_unit_test(test_bytes_are_stable),
         cmocka_unit_test(test_f16_rounds),
         cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_memory_is_passed_over),
+        cmocka_unit_test(test_memory_and_guard),
+        cmocka_unit_test(test_wrong_memory),
         cmocka_unit_test(test_tensors_missing_or_more),
         cmocka_unit_test(test_tensor_shapes),
         cmocka_unit_test(test_tensor_values),
