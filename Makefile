@@ -20,14 +20,14 @@ Q := $(if $(filter 0,$(VERBOSE)),@)
 
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
-	nettle-dev
+	nettle-dev libsqlite3-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
-	curl jq
+	curl jq sqlite3 util-linux
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
 
-LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle
+LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3
 WERROR ?=
 WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
@@ -55,7 +55,8 @@ LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
-HTTP_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/http/test_*.c))
+HTTP_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/http/test_*.c \
+	tests/crash/test_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -118,14 +119,30 @@ $(BUILD)/tests/http/test_%: $(BUILD)/tests/http/test_%.o \
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
 
+$(BUILD)/tests/crash/test_%: $(BUILD)/tests/crash/test_%.o \
+		$(BUILD)/tests/http/server.o $(BUILD)/libsoma.a \
+		$(if $(SAN),,$(BUILD)/tests/crash/faults.so)
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) -lcurl -lcmocka -lm
+
+# Preloaded into the program by the tests.
+$(BUILD)/tests/crash/faults.so: tests/crash/faults.c tests/crash/faults.h
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -fPIC -shared -o $@ $< -ldl
+
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
 
-# What the bench alone compares with, and the machine's own limits.
-$(BUILD)/tests/bench/product_onednn: $(BUILD)/tests/bench/product_onednn.o
+$(BUILD)/tests/learning/%: $(BUILD)/tests/learning/%.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -o $@ $^ -ldnnl
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
+
+# What the bench alone compares with, and the machine's own limits.
+$(BUILD)/tests/bench/product: $(BUILD)/tests/bench/product.o \
+		$(BUILD)/tests/bench/onednn.o $(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -ldnnl -lm
 
 $(BUILD)/tests/bench/peak.o: CFLAGS += -O3 -march=native
 
@@ -165,6 +182,23 @@ test: test-deps
 # Everything that tests/run.sh runs.
 tests: $(BUILD)/soma $(UNIT_TESTS) $(HTTP_TESTS) $(FUZZ_TARGETS)
 
+## crash: kill -9 for ROUNDS=n (100), then each system call failing in turn
+.PHONY: crash
+ROUNDS ?= 100
+crash: test-deps
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)SOMA=$(BUILD)/soma SOMA_PRELOAD=$(BUILD)/tests/crash/faults.so \
+		SOMA_CRASH_ROUNDS=$(ROUNDS) $(BUILD)/tests/crash/test_crash
+	$(Q)SOMA=$(BUILD)/soma SOMA_PRELOAD=$(BUILD)/tests/crash/faults.so \
+		SOMA_FAULT_STEP=1 $(BUILD)/tests/crash/test_storage
+
+## experiment: what learning from a stream does to what a model knew
+.PHONY: experiment
+experiment: test-deps
+	$(Q)sh tests/install.sh python3 python3-venv
+	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/learning/experiment
+	$(Q)BUILD=$(BUILD) python3 tests/learning/experiment.py
+
 ## fuzz: fuzz every target for MINUTES=n (default 1) each with libFuzzer
 .PHONY: fuzz
 MINUTES ?= 1
@@ -182,8 +216,7 @@ fuzz: lint-deps
 
 ## bench: measure, as ratios in one run (ROUNDS=n SECONDS=n)
 .PHONY: bench
-BENCH_PROGRAMS := $(addprefix $(BUILD)/tests/bench/,floor product \
-	product_onednn peak)
+BENCH_PROGRAMS := $(addprefix $(BUILD)/tests/bench/,floor product peak)
 bench: test-deps
 	$(Q)sh tests/install.sh wrk python3 util-linux libdnnl-dev
 	$(Q)$(MAKE) --no-print-directory build $(BENCH_PROGRAMS)
@@ -225,7 +258,8 @@ data:
 ## models: train all shipped models again (needs `make data`)
 .PHONY: models
 models: deps
-	$(Q)sh tests/install.sh dataset-fashion-mnist
+	$(Q)sh tests/install.sh dataset-fashion-mnist opencv-doc \
+		python3-pil
 	$(Q)$(MAKE) --no-print-directory build
 	$(Q)SOMA=$(BUILD)/soma sh models/train.sh
 

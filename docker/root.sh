@@ -26,7 +26,8 @@ echo "$libraries" |
     strip --strip-unneeded "$root$library"
 done
 cp models/*.safetensors "$root/usr/share/soma/models/"
-cp LICENSE "$root/usr/share/soma/"
+cp LICENSE models/LICENSE.opencv-digits models/samples/LICENSE.fashion-mnist \
+    "$root/usr/share/soma/"
 echo 'soma:x:65532:65532:soma:/data:/usr/bin/soma' >"$root/etc/passwd"
 echo 'soma:x:65532:' >"$root/etc/group"
 chmod 1777 "$root/tmp"

@@ -8,11 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@ typedef struct server {
     soma_web web;
     char host[256], port[8];
     int created, started; /* workers */
+    int lock;             /* descriptor of the data folder's lock, or -1 */
 } server;
 
 /* "host:port", "[::1]:port" or ":port" (all addresses). */
@@ -81,6 +84,7 @@ set_up_web(server *s)
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
     o->drain = (int)c->drain;
+    o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
 
@@ -95,32 +99,84 @@ raise_limits(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Makes the folder, and locks it: two servers must not write the same
+ * journals. The lock is the process's, and ends with it. */
 static soma_status
-open_data(const char *folder, soma_error *err)
+open_data(server *s, soma_error *err)
 {
     struct stat st;
-    if (!folder || mkdir(folder, 0700) == 0)
+    char path[PATH_MAX];
+    const char *folder = s->config.data;
+    s->lock = -1;
+    if (!folder)
         return SOMA_OK;
-    if (errno == EEXIST && stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
+    if (mkdir(folder, 0700) && errno != EEXIST)
+        return soma_error_errno(err, "--data: making", folder);
+    if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode)) {
         errno = ENOTDIR;
-    return errno == EEXIST ? SOMA_OK
-                           : soma_error_errno(err, "--data: making", folder);
+        return soma_error_errno(err, "--data: opening", folder);
+    }
+    snprintf(path, sizeof path, "%s/soma.lock", folder);
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock < 0)
+        return soma_error_errno(err, "--data: making", path);
+    if (flock(s->lock, LOCK_EX | LOCK_NB))
+        return errno == EWOULDBLOCK
+                   ? soma_error_set(err, SOMA_E_CONFLICT,
+                                    "--data %s: another soma is using it",
+                                    folder)
+                   : soma_error_errno(err, "--data: locking", path);
+    return SOMA_OK;
+}
+
+static soma_status
+find_new_base(const soma_config *c, soma_new_base *how, soma_error *err)
+{
+    static const char *const names[] = {[SOMA_BASE_REFUSE] = "refuse",
+                                        [SOMA_BASE_RESTART] = "restart",
+                                        [SOMA_BASE_RELEARN] = "relearn"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(c->new_base, names[i])) {
+            *how = (soma_new_base)i;
+            return SOMA_OK;
+        }
+    return soma_error_set(err, SOMA_E_ARGUMENT,
+                          "--new-base: expected refuse, restart or relearn, "
+                          "got \"%s\"",
+                          c->new_base);
 }
 
 static soma_status
 open_registry(server *s, soma_error *err)
 {
     const soma_config *c = &s->config;
+    static const double day = 86400e3; /* milliseconds */
     soma_registry_options options = {
         .models = c->models,
         .default_model = c->default_model,
-        .trainer = {.sgd = {.rate = (float)c->learning_rate,
-                            .momentum = (float)c->momentum,
-                            .l2 = (float)c->l2,
-                            .clip = (float)c->clip},
-                    .max_waiting = (int)c->max_waiting},
-        .journal_bytes = 64 << 20};
-    return soma_registry_open(&s->registry, &options, err);
+        .trainer = {.learning = {.sgd = {.rate = (float)c->learning_rate,
+                                         .momentum = (float)c->momentum,
+                                         .l2 = (float)c->l2,
+                                         .clip = (float)c->clip},
+                                 .rehearse = (int32_t)c->rehearse,
+                                 .memory = (int32_t)c->stream_memory,
+                                 .max_steps = (int32_t)c->max_steps,
+                                 .hold = (float)c->hold,
+                                 .pull = (float)c->pull},
+                    .max_waiting = (int)c->max_waiting,
+                    .data = c->data,
+                    .journal_bytes = 64 << 20,
+                    .checkpoint_examples = c->checkpoint_examples,
+                    .checkpoint_seconds = c->checkpoint_seconds,
+                    .keep = {.keep_examples = (uint64_t)c->keep_examples,
+                             .keep_since = (int64_t)(c->keep_days * day),
+                             .keep_checkpoints = (int)c->keep_checkpoints,
+                             .keep_keys = (uint64_t)c->keep_keys,
+                             .keys_since = (int64_t)(c->keep_key_days * day)}}};
+    soma_status status = find_new_base(c, &options.trainer.new_base, err);
+    if (!status)
+        status = soma_registry_open(&s->registry, &options, err);
+    return status;
 }
 
 static soma_status
@@ -170,9 +226,10 @@ announce(const server *s)
         soma_log(SOMA_LOG_INFO, "model", "name", served->name, "parameters",
                  parameters, NULL);
     }
-    soma_log(SOMA_LOG_WARNING, "not-durable", "text",
-             "what is taught is kept in memory and gone when the server ends",
-             NULL);
+    if (!s->config.data)
+        soma_log(SOMA_LOG_WARNING, "not-durable", "text",
+                 "without --data what is taught is gone when the server ends",
+                 NULL);
 }
 
 /* The handler may run on any thread, those that the BLAS has started by
@@ -202,13 +259,39 @@ catch_signals(soma_error *err)
     return SOMA_OK;
 }
 
+/* Waits so many milliseconds for a signal, -1: for ever. */
+static bool
+is_signalled(int milliseconds)
+{
+    struct pollfd wait = {.fd = signal_pipe[0], .events = POLLIN};
+    return poll(&wait, 1, milliseconds) > 0;
+}
+
+/* Requests are answered meanwhile, 503 by the models that are not there yet.
+ * A signal ends the waiting, and then the server. */
+static soma_status
+wait_for_recovery(server *s, soma_error *err)
+{
+    soma_status status;
+    int turns = 0;
+    while ((status = soma_registry_recovered(&s->registry, err)) ==
+               SOMA_E_BUSY &&
+           !is_signalled(turns < 50 ? 1 : 20))
+        if (++turns % 100 == 0)
+            soma_log(SOMA_LOG_INFO, "recovering", "text", err->text, NULL);
+    if (status == SOMA_E_BUSY)
+        return SOMA_OK;
+    if (!status)
+        atomic_store(&s->web.ready, true);
+    return status;
+}
+
 static void
 wait_for_signal(void)
 {
-    struct pollfd wait = {.fd = signal_pipe[0], .events = POLLIN};
     unsigned char number;
     while (read(signal_pipe[0], &number, 1) != 1)
-        poll(&wait, 1, -1);
+        is_signalled(-1);
     soma_log(SOMA_LOG_INFO, "stopping", "signal",
              number == SIGINT ? "SIGINT" : "SIGTERM", NULL);
 }
@@ -242,7 +325,7 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_data(s->config.data, err);
+    status = open_data(s, err);
     if (!status)
         status = open_registry(s, err);
     if (!status)
@@ -251,10 +334,13 @@ serve(server *s, soma_error *err)
         status = start_workers(s, err);
     if (!status) {
         announce(s);
-        atomic_store(&s->web.ready, true);
-        wait_for_signal();
+        status = wait_for_recovery(s, err);
     }
+    if (!status)
+        wait_for_signal();
     shut_down(s);
+    if (s->lock >= 0)
+        close(s->lock);
     if (!status)
         soma_log(SOMA_LOG_INFO, "stopped", NULL);
     return status;

@@ -25,19 +25,57 @@ static const soma_option options[] = {
          "Model of requests that name none. Without it the only one, if there "
          "is only one."),
     TEXT("data", "DIR", NULL, data,
-         "Folder for the server's state, made if it is missing. This version "
-         "writes nothing there yet: what is taught is kept in memory."),
+         "Folder for what is learned, made if it is missing: a journal "
+         "NAME.db for each model. Without it all is gone when the server "
+         "ends."),
     WHOLE("workers", "N", "0", 0, 128, workers,
           "Threads that answer requests; 0: one for each core."),
-    NUMBER("learning-rate", "X", "0.01", 0, 10, learning_rate,
-           "Of the step that each taught example makes."),
+    NUMBER("learning-rate", "X", "0.05", 0, 10, learning_rate,
+           "Of the steps that each taught example makes."),
+    NUMBER("max-learning-rate", "X", "1", 0, 10, max_learning_rate,
+           "The most that a request may ask for with \"learning_rate\"."),
     NUMBER("momentum", "X", "0", 0, 0.9999, momentum, "Of those steps."),
     NUMBER("l2", "X", "0", 0, 100, l2,
            "L2 regularisation: each step shrinks the weights by learning rate "
            "times X."),
-    NUMBER("clip", "X", "1", 0, 1e9, clip,
-           "Largest norm of a step's gradient, so that no single example can "
-           "move the weights far; 0 is no bound."),
+    NUMBER("clip", "X", "2", 0, 1e9, clip,
+           "Largest norm of a step's gradient: no example can move the weights "
+           "farther than learning rate times X times --max-steps; 0 is no "
+           "bound."),
+    WHOLE("rehearse", "N", "15", 0, 1023, rehearse,
+          "Examples that are learned again beside each new one, so that it "
+          "does not undo the rest: of the memory in the model file and of what "
+          "was taught before. 0 is plain SGD."),
+    WHOLE("stream-memory", "N", "1000", 0, 1048576, stream_memory,
+          "Taught examples that are kept for that, a sample of all."),
+    WHOLE("max-steps", "N", "10", 1, 1000, max_steps,
+          "Steps that one example may take until it is answered as taught."),
+    NUMBER("hold", "X", "0.1", 0, 1000, hold,
+           "How strongly answers for the memory in the model file are held to "
+           "what they were."),
+    NUMBER("pull", "X", "0.03", 0, 1000, pull,
+           "For model files without a memory: how strongly each example pulls "
+           "the weights back to the file's."),
+    WHOLE("checkpoint-examples", "N", "2000", 1, 1e9, checkpoint_examples,
+          "A checkpoint after so many examples, so that a start replays no "
+          "more than these."),
+    WHOLE("checkpoint-seconds", "SECONDS", "300", 1, 1e9, checkpoint_seconds,
+          "A checkpoint after so long, if anything was learned."),
+    WHOLE("keep-checkpoints", "N", "3", 2, 1e6, keep_checkpoints,
+          "Newest checkpoints to keep."),
+    WHOLE("keep-examples", "N", "0", 0, 1e15, keep_examples,
+          "Newest examples to keep in the journal; 0: all. Versions before "
+          "the oldest one cannot be gone back to."),
+    NUMBER("keep-days", "DAYS", "0", 0, 1e6, keep_days,
+           "How long to keep them; 0: for ever."),
+    WHOLE("keep-keys", "N", "100000", 0, 1e9, keep_keys,
+          "Newest Idempotency-Keys to remember; 0: all."),
+    NUMBER("keep-key-days", "DAYS", "7", 0, 1e6, keep_key_days,
+           "How long to remember them; 0: for ever."),
+    TEXT("new-base", "HOW", "refuse", new_base,
+         "When a model file is not the one that its journal began with: "
+         "refuse to start, restart (set the journal aside, begin anew) or "
+         "relearn (the same, with its examples)."),
     WHOLE("max-body", "BYTES", "67108864", 1024, 4294967296.0, max_body,
           "Largest body of a request."),
     WHOLE("request-memory", "BYTES", "536870912", 1048576, 1e12, request_memory,

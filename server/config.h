@@ -13,7 +13,12 @@ typedef struct soma_config {
     long max_connections, max_connections_per_address;
     long idle_timeout, drain;
     long max_waiting;
-    double learning_rate, momentum, l2, clip;
+    double learning_rate, max_learning_rate, momentum, l2, clip, hold, pull;
+    long rehearse, stream_memory, max_steps;
+    long checkpoint_examples, checkpoint_seconds, keep_checkpoints;
+    long keep_examples, keep_keys;
+    double keep_days, keep_key_days;
+    const char *new_base;
 } soma_config;
 
 extern const soma_command soma_config_command;

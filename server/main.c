@@ -12,6 +12,8 @@ static const struct {
     {"train", soma_cmd_train, "train a model on a dataset"},
     {"evaluate", soma_cmd_evaluate, "score a model on a dataset"},
     {"inspect", soma_cmd_inspect, "show what a model file holds"},
+    {"replay", soma_cmd_replay, "rebuild a version from a journal, and verify"},
+    {"journal", soma_cmd_journal, "list, export, check or trim a journal"},
     {"health", soma_cmd_health, "ask a server whether it is ready"},
     {"version", soma_cmd_version, "print the version"},
 };

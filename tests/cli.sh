@@ -125,10 +125,10 @@ says "unknown command" 2 'no command "fly"' "$soma" fly
 says "unknown option" 2 "no option --speed" "$soma" train --speed 3
 says "no dataset" 2 "--dataset is missing" "$soma" train --out x
 says "no out" 2 "--out is missing" "$soma" train --dataset x
-says "not a number" 2 "--epochs: expected a whole number, 1 to 100000, got" \
+says "not a number" 2 "--epochs: expected a whole number, 0 to 100000, got" \
     "$soma" train --epochs many
 says "environment" 2 "SOMA_EPOCHS: expected a whole number" \
-    env SOMA_EPOCHS=0 "$soma" train
+    env SOMA_EPOCHS=-1 "$soma" train
 says "activation" 2 '--activation: unknown "elu"' "$soma" train \
     --dataset "$dir/table.csv" --out x --activation elu
 says "loss" 2 'there are: softmax_cross_entropy' "$soma" train \
@@ -150,6 +150,68 @@ says "cannot write" 1 "no/such/folder" "$soma" train --dataset "$dir/table.csv" 
 says "divergence" 1 "try a lower learning rate" "$soma" train \
     --dataset "$dir/table.csv" --hidden 8 --activation identity \
     --learning-rate 1000 --l2 100 --out "$dir/x.safetensors"
+says "no epochs without a model" 2 "--epochs 0 needs --from" "$soma" train \
+    --dataset $fashion --epochs 0 --out "$dir/x.safetensors"
+
+# A memory for a trained model: the weights stay.
+says "memory" 0 "the weights are as they were" "$soma" train --from "$dir/a.safetensors" --epochs 0 \
+    --dataset $fashion --memory 50 --guard 20 --out "$dir/m.safetensors"
+says "memory is there" 0 "memory  50 examples" "$soma" inspect "$dir/m.safetensors"
+[ "$(digest "$dir/a.safetensors")" = "$(digest "$dir/m.safetensors")" ]
+ok "the same weights" $?
+says "too large a memory" 2 "at most half of the" "$soma" train \
+    --from "$dir/a.safetensors" --epochs 0 --dataset $fashion \
+    --memory 100000 --out "$dir/x.safetensors"
+
+# What a server has learned, offline.
+"$soma" serve --listen 127.0.0.1:0 --models "$dir/m.safetensors" \
+    --data "$dir/data" --checkpoint-examples 5 2>"$dir/log" &
+server=$!
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    port=$(sed -n 's,.*address=http://127.0.0.1:\([0-9]*\).*,\1,p' "$dir/log")
+    [ -n "$port" ] && break
+    sleep 0.3
+done
+for i in 0 1 2 3 4 5 6 7 8 9 10 11; do
+    curl -sf -m 10 -o /dev/null --data-binary @models/samples/ankle-boot.raw \
+        -H 'Content-Type: application/octet-stream' \
+        "http://127.0.0.1:$port/train?label=$((i % 3))"
+    ok "teach $i" $?
+done
+now=$(curl -s -m 10 "http://127.0.0.1:$port/models/m" | jq -r .digest)
+journal=$dir/data/m.db
+says "replay beside a server" 0 "$now" "$soma" replay "$journal"
+says "trim beside a server" 1 "a server is using this folder" "$soma" journal \
+    trim "$journal"
+kill "$server"
+wait "$server"
+says "replay" 0 "$now" "$soma" replay "$journal"
+says "replay compares" 0 "same" "$soma" replay "$journal"
+says "replay a version" 0 "version    4" "$soma" replay "$journal" --version 4 \
+    --out "$dir/v4.safetensors"
+says "replay no such version" 1 "there is no version 13; the newest is 12" \
+    "$soma" replay "$journal" --version 13
+says "version 4 can be read" 0 "digest" "$soma" inspect "$dir/v4.safetensors"
+says "list" 0 "label 2, predicted" "$soma" journal list "$journal"
+says "check" 0 "good: 12 examples" "$soma" journal check "$journal"
+says "export" 0 "12 examples" "$soma" journal export "$journal" \
+    --out "$dir/taught.csv"
+[ "$(wc -l <"$dir/taught.csv")" = 13 ]
+ok "lines of the export" $?
+says "export tensors" 0 "12 examples" "$soma" journal export "$journal" \
+    --out "$dir/taught.safetensors"
+says "export to what" 2 "expected a name that ends in .csv" "$soma" journal \
+    export "$journal" --out "$dir/taught.xls"
+says "trim" 0 "examples dropped" "$soma" journal trim "$journal" \
+    --keep-examples 3 --keep-checkpoints 2
+says "replay what is left" 0 "$now" "$soma" replay "$journal"
+says "journal of nothing" 1 "No such file" "$soma" journal check "$dir/no.db"
+says "journal does what" 2 "expected list, export, check or trim" "$soma" \
+    journal eat "$journal"
+sqlite3 "$journal" "UPDATE records SET label = label + 1 WHERE seq = 12"
+says "check finds a changed label" 1 "record 12 is damaged" "$soma" journal \
+    check "$journal"
+
 says "health without a server" 1 "" "$soma" health http://127.0.0.1:1
 says "health of nonsense" 2 "expected http://host:port" "$soma" health ftp://x
 says "version" 0 "soma 0." "$soma" version

@@ -52,7 +52,7 @@ forbid "$web" 'sqlite3|cblas' 'server/web knows no SQL'
 
 only cblas.h core/matrix.c
 only microhttpd.h server/web/http.c
-only sqlite3.h server/engine/journal_sqlite.c
+only sqlite3.h server/engine/sql.c
 only png.h core/io/picture_png.c
 only turbojpeg.h core/io/picture_jpeg.c
 

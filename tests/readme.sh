@@ -8,9 +8,11 @@ soma=${1:-build/gcc}/soma
 log=$(mktemp)
 bad=0
 
-"$soma" serve --listen 127.0.0.1:0 --models models --default-model mnist 2>"$log" &
+data=$(mktemp -d)
+"$soma" serve --listen 127.0.0.1:0 --models models --default-model mnist \
+    --data "$data" 2>"$log" &
 server=$!
-trap 'kill $server 2>/dev/null; rm -f "$log" "$log".*' EXIT
+trap 'kill $server 2>/dev/null; rm -rf "$log" "$log".* "$data"' EXIT
 port=
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     port=$(sed -n 's,.*address=http://127.0.0.1:\([0-9]*\).*,\1,p' "$log")

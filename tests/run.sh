@@ -11,6 +11,7 @@ passed=0
 failed=0
 export SOMA="$build/soma"
 export SOMA_MODELS=models
+export SOMA_PRELOAD="$build/tests/crash/faults.so"
 
 # What the sanitizers find must fail the test that found it.
 export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_leaks=1
@@ -52,7 +53,7 @@ program() {
     passed=$((passed + good))
     failed=$((failed + bad))
     echo "$name: $good passed, $bad failed ($(($(date +%s) - start)) s)"
-    grep 'NOT TESTED' "$log"
+    grep -E 'NOT TESTED|, 0 lost' "$log"
     [ "$bad" -eq 0 ] || cat "$log"
 }
 
@@ -81,7 +82,8 @@ counted() {
     [ "$code" -eq 0 ] || cat "$log"
 }
 
-for test in "$build"/tests/unit/test_* "$build"/tests/http/test_*; do
+for test in "$build"/tests/unit/test_* "$build"/tests/http/test_* \
+    "$build"/tests/crash/test_*; do
     case $test in *.o | *.d | *.log) continue ;; esac
     [ -x "$test" ] && program "$test"
 done

@@ -85,8 +85,9 @@ take_gradient(fit_thread *self)
     }
     for (int i = from; i < to; i++)
         gather(self, team->order[team->first + i], i - from, true);
-    soma_pass_options options = {team->fit->smoothing, team->fit->dropout,
-                                 &self->rng};
+    soma_pass_options options = {.smoothing = team->fit->smoothing,
+                                 .dropout = team->fit->dropout,
+                                 .rng = &self->rng};
     self->loss = soma_pass_gradient(team->model, self->ws, to - from, self->x,
                                     self->labels, &options, self->grad);
 }

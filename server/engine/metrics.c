@@ -140,13 +140,13 @@ examples_of(const soma_snapshot *s)
 static double
 accuracy_of(const soma_snapshot *s)
 {
-    return s->progressive.accuracy;
+    return soma_progressive_report(&s->progressive, -1).accuracy;
 }
 
 static double
 loss_of(const soma_snapshot *s)
 {
-    return s->progressive.loss;
+    return soma_progressive_report(&s->progressive, -1).loss;
 }
 
 static const struct {

@@ -38,6 +38,8 @@ served_free(soma_served *served)
     soma_trainer_stop(served->trainer);
     soma_shelf_free(&served->shelf);
     soma_classes_free(&served->classes);
+    soma_memory_free(&served->memory);
+    soma_memory_free(&served->guard);
     free(served->name);
     free(served);
 }
@@ -46,12 +48,12 @@ static soma_status
 start_learning(soma_served *served, const soma_registry_options *options,
                soma_error *err)
 {
-    soma_journal *journal = soma_journal_memory(served->spec.input.size,
-                                                options->journal_bytes, err);
-    if (!journal)
-        return SOMA_E_MEMORY;
-    served->trainer =
-        soma_trainer_start(&options->trainer, &served->shelf, journal, err);
+    soma_pupil pupil = {.name = served->name,
+                        .classes = &served->classes,
+                        .memory = &served->memory,
+                        .guard = &served->guard,
+                        .shelf = &served->shelf};
+    served->trainer = soma_trainer_start(&options->trainer, &pupil, err);
     return served->trainer ? SOMA_OK : err->status;
 }
 
@@ -85,6 +87,9 @@ load(soma_registry *registry, const char *path,
         served->spec = checkpoint.model->spec;
         served->classes = checkpoint.classes;
         checkpoint.classes = (soma_classes){0, NULL};
+        served->memory = checkpoint.memory;
+        served->guard = checkpoint.guard;
+        checkpoint.memory = checkpoint.guard = (soma_memory){0};
         soma_model *model = checkpoint.model;
         checkpoint.model = NULL;
         status =
@@ -177,6 +182,28 @@ soma_registry_open(soma_registry *registry,
         status = choose_fallback(registry, options->default_model, err);
     if (status)
         soma_registry_close(registry);
+    return status;
+}
+
+soma_status
+soma_registry_recovered(const soma_registry *registry, soma_error *err)
+{
+    soma_status status = SOMA_OK;
+    for (int i = 0; i < registry->count; i++) {
+        soma_trainer_report report;
+        const soma_served *served = registry->models[i];
+        if (soma_trainer_is_ready(served->trainer))
+            continue;
+        soma_trainer_ask(served->trainer, &report);
+        if (report.state == SOMA_TRAINER_FAILED) {
+            *err = report.err;
+            return err->status;
+        }
+        status = soma_error_set(err, SOMA_E_BUSY,
+                                "model %s is recovering: %llu of %llu records",
+                                served->name, (unsigned long long)report.done,
+                                (unsigned long long)report.all);
+    }
     return status;
 }
 

@@ -9,6 +9,7 @@ typedef struct soma_served {
     char *name; /* the file's, without .safetensors */
     soma_spec spec;
     soma_classes classes;
+    soma_memory memory, guard; /* of the file; may be empty */
     soma_shelf shelf;
     soma_trainer *trainer;
     int index; /* in the registry */
@@ -25,7 +26,6 @@ typedef struct soma_registry_options {
     const char *models;        /* folder of model files, or one file */
     const char *default_model; /* NULL: the only one, if it is */
     soma_trainer_options trainer;
-    size_t journal_bytes; /* that each model's journal keeps in memory */
 } soma_registry_options;
 
 /* Loads all models and starts their trainers. A file that cannot be loaded
@@ -34,6 +34,11 @@ typedef struct soma_registry_options {
 soma_status soma_registry_open(soma_registry *registry,
                                const soma_registry_options *options,
                                soma_error *err);
+
+/* How far the trainers are with recovering what was learned: SOMA_OK when all
+ * are ready, SOMA_E_BUSY while one is not, else why one cannot. */
+soma_status soma_registry_recovered(const soma_registry *registry,
+                                    soma_error *err);
 
 /* Stops the trainers, after what was submitted to them. No worker may be
  * within a turn once this frees the models; soma_registry_stop_learning alone

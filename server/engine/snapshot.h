@@ -9,14 +9,8 @@
 
 #include "core/io/checkpoint.h"
 #include "core/model.h"
+#include "core/progressive.h"
 #include "server/engine/readers.h"
-
-/* How learning goes: each example is predicted before it is learned. */
-typedef struct soma_progressive {
-    uint64_t examples; /* learned since version 0 */
-    int window;        /* examples that accuracy and loss are over */
-    double accuracy, loss;
-} soma_progressive;
 
 typedef struct soma_snapshot {
     soma_model *model;

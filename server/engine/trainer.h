@@ -3,55 +3,119 @@
 #ifndef SOMA_ENGINE_TRAINER_H
 #define SOMA_ENGINE_TRAINER_H
 
-#include "core/sgd.h"
+#include "core/learner.h"
 #include "server/engine/journal.h"
 #include "server/engine/snapshot.h"
 
 typedef struct soma_trainer soma_trainer;
 
-/* What became of one example. */
-typedef struct soma_lesson {
-    uint64_t version; /* the first that contains it */
-    float loss;       /* before learning it */
-    int predicted;    /* the class, before learning it */
-    bool rejected;    /* its step would have made a number that is not finite:
-                         recorded, but nothing changed */
-} soma_lesson;
+typedef enum soma_job_kind {
+    SOMA_JOB_LEARN,    /* examples */
+    SOMA_JOB_ROLLBACK, /* back to an earlier version */
+    SOMA_JOB_HISTORY   /* what was recorded */
+} soma_job_kind;
 
-/* A request to learn `count` examples, in order. It belongs to whoever
- * submitted it, but from a successful submit until `done` is called it is the
- * trainer's: nobody else touches it. `done` is called exactly once, on the
- * trainer's thread, and must not block. */
-typedef struct soma_learn_job {
+/* A record as SOMA_JOB_HISTORY gives it. */
+typedef struct soma_taught {
+    soma_record record; /* x points into the job's `values`, or is NULL; data is
+                           not given */
+    soma_lesson lesson; /* version 0: not known any more */
+} soma_taught;
+
+/* Work for the trainer. It belongs to whoever submitted it, but from a
+ * successful submit until `done` is called it is the trainer's: nobody else
+ * touches it. `done` is called exactly once, on the trainer's thread, and must
+ * not block. */
+typedef struct soma_job {
+    soma_job_kind kind;
+    /* To learn, in order: */
     int count;
-    const float *x;       /* [count x size] */
-    const int *labels;    /* [count] */
-    soma_lesson *lessons; /* [count], filled in */
-    soma_error err;       /* err.status SOMA_OK: all is recorded, learned (or
-                             rejected) and published */
-    void (*done)(struct soma_learn_job *job);
+    const float *x;              /* [count x size] */
+    const int *labels;           /* [count] */
+    float rate;                  /* 0: that of the settings */
+    const soma_journal_key *key; /* text and fingerprint; NULL: none */
+    soma_lesson *lessons;        /* [count], filled in */
+    bool repeated; /* the key's request was learned before: lessons are its */
+    /* To roll back: */
+    uint64_t target;
+    /* To list: the records with after < seq, at most `limit`; newest: the last
+     * ones instead. */
+    uint64_t after;
+    int limit;
+    bool newest, pixels; /* values are wanted */
+    soma_taught *taught; /* [taught_count], to be freed; filled in */
+    float *values;       /* to be freed */
+    int taught_count;
+
+    uint64_t version; /* in force when it was done */
+    soma_error err;   /* err.status SOMA_OK: all is recorded, learned (or
+                         rejected) and published */
+    void (*done)(struct soma_job *job);
     void *owner;
-    struct soma_learn_job *next; /* the trainer's */
-} soma_learn_job;
+    struct soma_job *next; /* the trainer's */
+} soma_job;
+
+/* What a trainer needs to know of its model, all borrowed. */
+typedef struct soma_pupil {
+    const char *name;
+    const soma_classes *classes;
+    const soma_memory *memory; /* base memory */
+    const soma_memory *guard;
+    soma_shelf *shelf; /* its current snapshot is version 0 */
+} soma_pupil;
+
+/* What to do when the journal began with another model file. */
+typedef enum soma_new_base {
+    SOMA_BASE_REFUSE,
+    SOMA_BASE_RESTART, /* set the journal aside, begin a new one */
+    SOMA_BASE_RELEARN  /* the same, with the old one's examples in it */
+} soma_new_base;
 
 typedef struct soma_trainer_options {
-    soma_sgd sgd;    /* of each example's step */
-    int max_waiting; /* examples that may wait */
+    soma_learning learning;
+    int max_waiting;          /* examples that may wait */
+    const char *data;         /* folder of journals; NULL: in memory */
+    size_t journal_bytes;     /* of a journal in memory */
+    long checkpoint_examples; /* a checkpoint after so many */
+    long checkpoint_seconds;  /* or so long, if anything is new */
+    soma_journal_policy keep; /* keep_since and keys_since are ages here */
+    soma_new_base new_base;
 } soma_trainer_options;
 
-/* Takes over `journal`, also when it fails. Publishes to `shelf`, whose
- * current snapshot it starts from. */
+typedef enum soma_trainer_state {
+    SOMA_TRAINER_RECOVERING, /* what was learned is not yet in force */
+    SOMA_TRAINER_READY,
+    SOMA_TRAINER_FAILED /* to recover; see the report's err */
+} soma_trainer_state;
+
+typedef struct soma_trainer_report {
+    soma_trainer_state state;
+    uint64_t done, all;  /* records of the recovery */
+    soma_error err;      /* why it failed, or why learning is stopped now */
+    bool stopped;        /* learning answers err until it is mended */
+    uint64_t first;      /* oldest version to which one can still roll back from
+                            the journal's records alone; 0: all */
+    uint64_t checkpoint; /* version of the newest one */
+    int active, kept, stream; /* examples to rehearse */
+    soma_learning learning;
+} soma_trainer_report;
+
+/* Begins to recover what the journal holds. `pupil` is copied, what it points
+ * to must outlive the trainer. */
 soma_trainer *soma_trainer_start(const soma_trainer_options *options,
-                                 soma_shelf *shelf, soma_journal *journal,
-                                 soma_error *err);
+                                 const soma_pupil *pupil, soma_error *err);
+
+/* From any thread. */
+bool soma_trainer_is_ready(const soma_trainer *trainer);
+void soma_trainer_ask(soma_trainer *trainer, soma_trainer_report *report);
 
 /* From any thread. SOMA_E_BUSY when too many examples wait or the trainer is
- * stopping: the job was not taken, `done` will not be called. */
-soma_status soma_trainer_submit(soma_trainer *trainer, soma_learn_job *job,
+ * recovering or stopping: the job was not taken, `done` will not be called. */
+soma_status soma_trainer_submit(soma_trainer *trainer, soma_job *job,
                                 soma_error *err);
 
-/* Finishes all that was submitted, then ends the thread and closes the
- * journal. NULL is fine. */
+/* Finishes all that was submitted, writes a checkpoint, ends the thread and
+ * closes the journal. NULL is fine. */
 void soma_trainer_stop(soma_trainer *trainer);
 
 #endif

@@ -15,6 +15,14 @@ soma_outcome soma_api_train(soma_request *request);
 void soma_api_trained(soma_request *request, const soma_snapshot *snapshot,
                       const float *scores);
 
+/* api_history.c */
+soma_outcome soma_api_rollback(soma_request *request);
+void soma_api_rolled_back(soma_request *request, const soma_snapshot *snapshot,
+                          const float *scores);
+soma_outcome soma_api_examples(soma_request *request);
+void soma_api_listed(soma_request *request, const soma_snapshot *snapshot,
+                     const float *scores);
+
 /* api_models.c */
 soma_outcome soma_api_models(soma_request *request);
 soma_outcome soma_api_model(soma_request *request);

@@ -2,8 +2,67 @@
 #include "server/web/api.h"
 #include "server/web/input.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static json_t *
+describe_report(const soma_progress_report *report)
+{
+    json_t *json =
+        json_pack("{s:i, s:f, s:f}", "window", report->examples, "accuracy",
+                  report->accuracy, "loss", report->loss);
+    if (json && report->calibration_error >= 0)
+        json_object_set_new(json, "calibration_error",
+                            json_real(report->calibration_error));
+    return json;
+}
+
+/* Over the window, fading, and for each class that is in the window. */
+static json_t *
+describe_progress(const soma_served *served, const soma_progressive *p)
+{
+    soma_progress_report all = soma_progressive_report(p, -1);
+    json_t *json = describe_report(&all), *classes = json_object();
+    for (int i = 0; i < served->spec.classes && i < 1000; i++) {
+        char number[16];
+        soma_progress_report one = soma_progressive_report(p, i);
+        snprintf(number, sizeof number, "%d", i);
+        if (one.examples)
+            json_object_set_new(classes,
+                                served->classes.count ? served->classes.names[i]
+                                                      : number,
+                                describe_report(&one));
+    }
+    json_object_set_new(json, "fading_accuracy", json_real(p->fading_accuracy));
+    json_object_set_new(json, "fading_loss", json_real(p->fading_loss));
+    json_object_set_new(json, "drift_alarms",
+                        json_integer((json_int_t)p->alarms));
+    json_object_set_new(json, "last_drift_alarm",
+                        json_integer((json_int_t)p->last_alarm));
+    json_object_set_new(json, "classes", classes);
+    return json;
+}
+
+static json_t *
+describe_learning(const soma_trainer_report *report)
+{
+    const soma_learning *l = &report->learning;
+    json_t *json =
+        json_pack("{s:f, s:f, s:f, s:f, s:i, s:i, s:i, s:i, s:i, s:I, s:s}",
+                  "learning_rate", (double)l->sgd.rate, "momentum",
+                  (double)l->sgd.momentum, "l2", (double)l->sgd.l2, "clip",
+                  (double)l->sgd.clip, "rehearse", l->rehearse, "max_steps",
+                  l->max_steps, "memory", report->kept, "memory_active",
+                  report->active, "stream_memory", report->stream, "checkpoint",
+                  (json_int_t)report->checkpoint, "state",
+                  report->stopped                            ? "stopped"
+                  : report->state == SOMA_TRAINER_RECOVERING ? "recovering"
+                                                             : "ready");
+    if (json && report->stopped)
+        json_object_set_new(json, "reason", json_string(report->err.text));
+    return json;
+}
 
 /* What GET /models/{model} answers; a new reference, or NULL with *err. */
 static json_t *
@@ -11,7 +70,8 @@ describe(soma_served *served, soma_error *err)
 {
     char digest[SOMA_DIGEST_HEX + 1];
     soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
-    const soma_progressive *p = &snapshot->progressive;
+    soma_trainer_report report;
+    soma_trainer_ask(served->trainer, &report);
     if (soma_snapshot_digest(snapshot, digest, err))
         return NULL;
     json_t *json = json_pack("{s:s, s:I, s:s}", "name", served->name, "version",
@@ -19,10 +79,11 @@ describe(soma_served *served, soma_error *err)
     json_t *spec = soma_checkpoint_describe(&served->spec, snapshot->model,
                                             &served->classes);
     json_t *rest =
-        json_pack("{s:I, s:I, s:{s:i, s:f, s:f}}", "parameters",
+        json_pack("{s:I, s:I, s:o, s:o}", "parameters",
                   (json_int_t)served->spec.trainable, "examples",
-                  (json_int_t)p->examples, "progressive", "window", p->window,
-                  "accuracy", p->accuracy, "loss", p->loss);
+                  (json_int_t)snapshot->progressive.examples, "progressive",
+                  describe_progress(served, &snapshot->progressive), "learning",
+                  describe_learning(&report));
     if (!json || !spec || !rest || json_object_update(json, spec) ||
         json_object_update(json, rest)) {
         soma_error_memory(err, "a model's description");

@@ -160,6 +160,13 @@ soma_api_predict(soma_request *request)
                                        : take_other(request, kind, &refusal);
     if (!good)
         return soma_reply_refusal(request, &refusal);
+    /* Until then it would answer as if it had never learned. */
+    if (!soma_trainer_is_ready(request->served->trainer)) {
+        request->reply.retry_after = 1;
+        return soma_reply_error(request, 503, "recovering",
+                                "the model is recovering what it has learned; "
+                                "try again later");
+    }
     return soma_worker_predict(request);
 }
 

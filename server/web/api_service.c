@@ -27,8 +27,11 @@ soma_api_readyz(soma_request *request)
         return soma_reply_error(request, 503, "draining",
                                 "the server is stopping");
     }
+    soma_error err;
     if (!atomic_load(&web->ready)) {
         request->reply.retry_after = 1;
+        if (soma_registry_recovered(web->registry, &err))
+            return soma_reply_error(request, 503, "recovering", "%s", err.text);
         return soma_reply_error(request, 503, "loading",
                                 "models are being loaded");
     }

@@ -3,6 +3,7 @@
 #include "server/web/input.h"
 #include "server/web/routes.h"
 
+#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,31 @@ take_examples(soma_request *request, const soma_document *document,
     return true;
 }
 
+/* "learning_rate", of the body or the query; without it the settings' own. */
+static bool
+take_rate(soma_request *request, const json_t *value, soma_refusal *refusal)
+{
+    double most = request->worker->web->options.max_learning_rate, rate = -1;
+    if (!value && !request->rate) {
+        request->job.rate = 0;
+        return true;
+    }
+    if (value && json_is_number(value))
+        rate = json_number_value(value);
+    else if (!value) {
+        char *end;
+        rate = strtod(request->rate, &end);
+        rate = end == request->rate || *end ? -1 : rate;
+    }
+    request->job.rate = (float)rate;
+    if (rate > 0 && rate <= most && request->job.rate > 0)
+        return true;
+    return soma_refuse(refusal, 400, "bad_learning_rate",
+                       "\"learning_rate\": expected a number above 0, at most "
+                       "%g (--max-learning-rate)",
+                       most);
+}
+
 static bool
 take_json(soma_request *request, soma_refusal *refusal)
 {
@@ -119,7 +145,11 @@ take_json(soma_request *request, soma_refusal *refusal)
                     request, json_object_get(document.json, "model"), refusal);
     if (good) {
         const json_t *examples = json_object_get(document.json, "examples");
-        if (examples) {
+        good = take_rate(
+            request, json_object_get(document.json, "learning_rate"), refusal);
+        if (!good) {
+            ;
+        } else if (examples) {
             good = take_examples(request, &document, examples, refusal);
         } else {
             good =
@@ -137,7 +167,8 @@ static bool
 take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
 {
     int label, max_rows = request->worker->web->options.max_rows;
-    if (!soma_input_model(request, NULL, refusal))
+    if (!soma_input_model(request, NULL, refusal) ||
+        !take_rate(request, NULL, refusal))
         return false;
     if (!request->label)
         return soma_refuse(refusal, 400, "no_label",
@@ -153,6 +184,42 @@ take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
     return true;
 }
 
+/* What makes two requests with one key the same. */
+static void
+take_fingerprint(soma_request *request)
+{
+    struct sha256_ctx context;
+    const soma_job *job = &request->job;
+    size_t rows = (size_t)request->rows;
+    size_t size = (size_t)request->served->spec.input.size;
+    sha256_init(&context);
+    sha256_update(&context, sizeof job->rate, (const uint8_t *)&job->rate);
+    sha256_update(&context, rows * sizeof *request->labels,
+                  (const uint8_t *)request->labels);
+    sha256_update(&context, rows * size * sizeof(float),
+                  (const uint8_t *)request->floats.data);
+    sha256_digest(&context, sizeof request->key.fingerprint,
+                  request->key.fingerprint);
+    strcpy(request->key.text, request->idempotency_key);
+}
+
+/* job.rate is there already. */
+static void
+fill_job(soma_request *request)
+{
+    soma_job *job = &request->job;
+    *job = (soma_job){.kind = SOMA_JOB_LEARN,
+                      .count = request->rows,
+                      .x = request->floats.data,
+                      .labels = request->labels,
+                      .rate = job->rate,
+                      .lessons = request->lessons};
+    if (request->idempotency_key) {
+        take_fingerprint(request);
+        job->key = &request->key;
+    }
+}
+
 soma_outcome
 soma_api_train(soma_request *request)
 {
@@ -164,7 +231,8 @@ soma_api_train(soma_request *request)
                                        : take_other(request, kind, &refusal);
     if (!good)
         return soma_reply_refusal(request, &refusal);
-    return soma_worker_learn(request);
+    fill_job(request);
+    return soma_worker_submit(request);
 }
 
 /* ---- The answer ---- */

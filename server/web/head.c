@@ -22,6 +22,9 @@ soma_head_take(soma_head *head, const char *name, const char *value)
         head->encoding = value;
     } else if (!strcasecmp(name, "Content-Encoding")) {
         head->coding = value;
+    } else if (!strcasecmp(name, "Idempotency-Key")) {
+        head->keys++;
+        head->key = value;
     }
 }
 
@@ -39,6 +42,27 @@ soma_head_check(const soma_head *head, soma_request *request)
                          "two, and chunked as the only encoding");
         request->reply.close = true;
     }
+}
+
+static bool
+good_key(const char *key)
+{
+    size_t length = 0;
+    for (; key[length]; length++)
+        if (key[length] < 0x20 || key[length] > 0x7e)
+            return false;
+    return length > 0 && length <= SOMA_KEY_MAX;
+}
+
+void
+soma_head_check_key(const soma_head *head, soma_request *request)
+{
+    if (head->keys > 1 || (head->key && !good_key(head->key)))
+        soma_reply_error(request, 400, "bad_idempotency_key",
+                         "Idempotency-Key: expected one, of 1 to %d printable "
+                         "ASCII characters",
+                         SOMA_KEY_MAX);
+    request->idempotency_key = head->key;
 }
 
 void

@@ -7,18 +7,20 @@
 
 /* Values live as long as the request. */
 typedef struct soma_head {
-    const char *type;              /* Content-Type */
-    const char *length;            /* Content-Length */
-    const char *encoding;          /* Transfer-Encoding */
-    const char *coding;            /* Content-Encoding */
-    size_t size;                   /* of the body, by its length; 0: unknown */
-    int lengths, encodings, hosts; /* how many there are */
+    const char *type;     /* Content-Type */
+    const char *length;   /* Content-Length */
+    const char *encoding; /* Transfer-Encoding */
+    const char *coding;   /* Content-Encoding */
+    const char *key;      /* Idempotency-Key */
+    size_t size;          /* of the body, by its length; 0: unknown */
+    int lengths, encodings, hosts, keys; /* how many there are */
 } soma_head;
 
 void soma_head_take(soma_head *head, const char *name, const char *value);
 
 /* Each leaves a complete reply where it refuses the request. */
 void soma_head_check(const soma_head *head, soma_request *request);
+void soma_head_check_key(const soma_head *head, soma_request *request);
 void soma_head_check_body(const soma_head *head, soma_request *request);
 
 #endif

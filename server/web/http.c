@@ -127,11 +127,13 @@ take_header(void *arg, enum MHD_ValueKind kind, const char *name,
     return MHD_YES;
 }
 
-static const char *
-query(soma_request *request, const char *name)
+static enum MHD_Result
+take_argument(void *arg, enum MHD_ValueKind kind, const char *name,
+              const char *value)
 {
-    return MHD_lookup_connection_value(request->connection,
-                                       MHD_GET_ARGUMENT_KIND, name);
+    (void)kind;
+    soma_request_argument(arg, name, value ? value : "");
+    return MHD_YES;
 }
 
 /* False: the answer goes out now, whatever of the body is still to come. A
@@ -144,9 +146,11 @@ begin(http_request *self, const char *method, const char *url)
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, take_header,
                               &head);
     request->type = head.type;
-    request->label = query(request, "label");
-    request->top_k = query(request, "top_k");
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND,
+                              take_argument, request);
     soma_head_check(&head, request);
+    if (!request->reply.status)
+        soma_head_check_key(&head, request);
     if (!request->reply.status)
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status && !strcmp(method, "POST"))

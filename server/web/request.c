@@ -33,6 +33,23 @@ soma_request_busy(soma_error *err)
                           "for them (--request-memory); try again later");
 }
 
+void
+soma_request_argument(soma_request *request, const char *name,
+                      const char *value)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } known[] = {
+        {"label", &request->label},        {"top_k", &request->top_k},
+        {"learning_rate", &request->rate}, {"after", &request->after},
+        {"limit", &request->limit},        {"pixels", &request->pixels},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i].name) && !*known[i].value)
+            *known[i].value = value;
+}
+
 static void
 discharge(soma_request *request)
 {
@@ -60,6 +77,8 @@ soma_request_reset(soma_request *request)
     free(request->scores);
     free(request->labels);
     free(request->lessons);
+    free(request->job.taught);
+    free(request->job.values);
     soma_request_drop_body(request);
     discharge(request);
     if (request->reply.text.room > KEEP)

@@ -3,7 +3,7 @@
  * they leave in `reply`.
  *
  * All of a request's life is on its worker's thread; only while it is PARKED
- * for a trainer does the learn job in it belong to that one (trainer.h).
+ * for a trainer does the job in it belong to that one (trainer.h).
  */
 #ifndef SOMA_WEB_REQUEST_H
 #define SOMA_WEB_REQUEST_H
@@ -40,10 +40,13 @@ typedef struct soma_request {
     uint64_t id;
     uint64_t started; /* monotonic, microseconds */
     /* From the head; they live as long as the request: */
-    char model[132];   /* {m} of the path; "": none */
-    const char *type;  /* Content-Type, or NULL */
-    const char *label; /* ?label=, or NULL */
-    const char *top_k; /* ?top_k=, or NULL */
+    char model[132];                    /* {m} of the path; "": none */
+    const char *type;                   /* Content-Type, or NULL */
+    const char *label;                  /* ?label=, or NULL */
+    const char *top_k;                  /* ?top_k=, or NULL */
+    const char *rate;                   /* ?learning_rate=, or NULL */
+    const char *after, *limit, *pixels; /* ?after= and so on, or NULL */
+    const char *idempotency_key;        /* the header's value, or NULL */
     /* The body; data[size] is a NUL: */
     char *body;
     size_t body_size, body_room;
@@ -64,7 +67,8 @@ typedef struct soma_request {
     soma_snapshot *pinned; /* what they are predicted with */
     int *labels;
     soma_lesson *lessons;
-    soma_learn_job job;
+    soma_job job;
+    soma_journal_key key;      /* that job points to, if there is one */
     struct soma_request *next; /* in the worker's queue */
 
     soma_reply reply;
@@ -73,6 +77,11 @@ typedef struct soma_request {
 /* Makes a request ready for the next use; its buffers stay. */
 void soma_request_reset(soma_request *request);
 void soma_request_free(soma_request *request);
+
+/* Takes an argument of the query; those that nobody knows are passed over, and
+ * of a name that comes twice the first counts. */
+void soma_request_argument(soma_request *request, const char *name,
+                           const char *value);
 
 /* Makes room for a body of that size. False: there is no memory for it. */
 bool soma_request_expect(soma_request *request, size_t size);

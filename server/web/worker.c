@@ -138,7 +138,7 @@ predict_piece(soma_worker *worker)
 
 /* On the trainer's thread: hands the request back to its worker. */
 static void
-on_learned(soma_learn_job *job)
+on_learned(soma_job *job)
 {
     static const uint64_t one = 1;
     soma_request *request = job->owner;
@@ -153,15 +153,11 @@ on_learned(soma_learn_job *job)
 }
 
 soma_outcome
-soma_worker_learn(soma_request *request)
+soma_worker_submit(soma_request *request)
 {
     soma_error err;
-    request->job = (soma_learn_job){.count = request->rows,
-                                    .x = request->floats.data,
-                                    .labels = request->labels,
-                                    .lessons = request->lessons,
-                                    .done = on_learned,
-                                    .owner = request};
+    request->job.done = on_learned;
+    request->job.owner = request;
     if (soma_trainer_submit(request->served->trainer, &request->job, &err))
         return soma_reply_failure(request, &err);
     request->worker->awaited++;

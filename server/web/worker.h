@@ -23,9 +23,10 @@ typedef struct soma_web_options {
     size_t max_body; /* bytes */
     int max_rows;    /* of one request */
     int max_connections, max_connections_per_address;
-    size_t request_memory; /* bytes, see soma_request_charge */
-    int idle_timeout;      /* seconds */
-    int drain;             /* seconds that stopping may take */
+    size_t request_memory;    /* bytes, see soma_request_charge */
+    int idle_timeout;         /* seconds */
+    int drain;                /* seconds that stopping may take */
+    double max_learning_rate; /* that a request may ask for */
 } soma_web_options;
 
 /* What all workers share. */
@@ -47,7 +48,7 @@ typedef struct soma_worker {
     size_t charged; /* bytes, see soma_request_charge */
     int awaited;    /* requests that trainers have */
     uint64_t next_id;
-    /* Learn jobs that trainers are done with: */
+    /* Jobs that trainers are done with: */
     pthread_mutex_t lock;
     soma_request *learned;
     int wake; /* eventfd */
@@ -68,8 +69,9 @@ soma_outcome soma_worker_predict(soma_request *request);
  */
 void soma_worker_flush(soma_worker *worker, soma_batch *batch);
 
-/* Hands the request's learn job to its model's trainer. */
-soma_outcome soma_worker_learn(soma_request *request);
+/* Hands request->job, whose kind and input are filled in, to its model's
+ * trainer. */
+soma_outcome soma_worker_submit(soma_request *request);
 
 /* The work of a turn after requests were read. True: there is more to do at
  * once. */

@@ -1,0 +1,436 @@
+/* The trainer and its journal: opening, recovering, appending, checkpoints. */
+#include "server/engine/trainer_parts.h"
+
+#include "server/engine/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Lessons go into the journal with checkpoints, but never more wait. */
+enum { LESSONS = 16384, TRIM_ROWS = 500, MEND_PAUSE = 200 };
+
+/* ---- Lessons ---- */
+
+soma_status
+soma_trainer_keep_lesson(soma_trainer *trainer, const soma_lesson *lesson,
+                         soma_error *err)
+{
+    if (trainer->lesson_count == trainer->lesson_room) {
+        int room = trainer->lesson_room ? 2 * trainer->lesson_room : 1024;
+        soma_lesson *more =
+            realloc(trainer->lessons, (size_t)room * sizeof *more);
+        if (!more)
+            return soma_error_memory(err, "lessons");
+        trainer->lessons = more;
+        trainer->lesson_room = room;
+    }
+    trainer->lessons[trainer->lesson_count++] = *lesson;
+    return SOMA_OK;
+}
+
+soma_status
+soma_trainer_find_lessons(soma_trainer *trainer, uint64_t first, int count,
+                          soma_lesson *lessons, soma_error *err)
+{
+    soma_status status = trainer->journal->backend->lessons(
+        trainer->journal, first, count, lessons, err);
+    for (int i = 0; i < trainer->lesson_count && !status; i++) {
+        const soma_lesson *lesson = &trainer->lessons[i];
+        if (lesson->version >= first &&
+            lesson->version < first + (uint64_t)count)
+            lessons[lesson->version - first] = *lesson;
+    }
+    return status;
+}
+
+/* ---- Opening ---- */
+
+static void
+on_damaged(uint64_t seq, const soma_error *err, void *arg)
+{
+    soma_trainer *trainer = arg;
+    char version[24];
+    snprintf(version, sizeof version, "%" PRIu64, seq);
+    soma_log(SOMA_LOG_WARNING, "checkpoint-damaged", "model",
+             trainer->pupil.name, "version", version, "text", err->text, NULL);
+}
+
+static void
+on_learned(const soma_lesson *lesson, void *arg)
+{
+    soma_trainer_keep_lesson(arg, lesson, NULL); /* else it is not listed */
+}
+
+/* What the journal begins with, if it is to be made; `model` is to be freed. */
+static soma_status
+describe_base(soma_trainer *trainer, const char *digest, soma_bytes *model,
+              soma_journal_base *base, soma_error *err)
+{
+    soma_checkpoint checkpoint = {.model = trainer->base,
+                                  .classes = *trainer->pupil.classes,
+                                  .memory = *trainer->pupil.memory,
+                                  .guard = *trainer->pupil.guard};
+    soma_status status =
+        soma_checkpoint_build(&checkpoint, SOMA_F32, model, err);
+    if (status)
+        return status;
+    *base = (soma_journal_base){.digest = digest,
+                                .model = model->data,
+                                .model_size = model->size,
+                                .size = trainer->base->spec.input.size,
+                                .now = soma_trainer_now()};
+    soma_learning_pack(&trainer->options.learning, base->settings);
+    return SOMA_OK;
+}
+
+static soma_status
+digest_of_base(const soma_trainer *trainer, char digest[SOMA_DIGEST_HEX + 1],
+               soma_error *err)
+{
+    soma_checkpoint checkpoint = {.model = trainer->base,
+                                  .memory = *trainer->pupil.memory};
+    return soma_checkpoint_digest(&checkpoint, digest, err);
+}
+
+static soma_status
+clone_base(soma_trainer *trainer, soma_error *err)
+{
+    if (!trainer->base)
+        trainer->base = soma_model_clone(
+            soma_shelf_current(trainer->pupil.shelf)->model, err);
+    return trainer->base ? SOMA_OK : SOMA_E_MEMORY;
+}
+
+static soma_status
+make_journal(soma_trainer *trainer, soma_error *err)
+{
+    char digest[SOMA_DIGEST_HEX + 1] = "";
+    soma_bytes model = {NULL, 0};
+    soma_journal_base base;
+    soma_status status = digest_of_base(trainer, digest, err);
+    if (!status)
+        status = describe_base(trainer, digest, &model, &base, err);
+    if (!status) {
+        trainer->journal =
+            trainer->path ? soma_journal_create(trainer->path, &base, err)
+                          : soma_journal_memory(
+                                &base, trainer->options.journal_bytes, err);
+        status = trainer->journal ? SOMA_OK : err->status;
+    }
+    soma_bytes_free(&model);
+    return status;
+}
+
+/* Opens the journal and sees to it that it began with this model. */
+static soma_status
+open_journal(soma_trainer *trainer, soma_error *err)
+{
+    char digest[SOMA_DIGEST_HEX + 1] = "";
+    soma_bytes model = {NULL, 0};
+    soma_journal_base base;
+    soma_journal_info info;
+    trainer->journal = soma_journal_open(trainer->path, false, err);
+    if (!trainer->journal)
+        return err->status;
+    soma_status status =
+        trainer->journal->backend->info(trainer->journal, &info, err);
+    if (!status)
+        status = digest_of_base(trainer, digest, err);
+    if (status || (!strcmp(info.base, digest) &&
+                   info.size == trainer->base->spec.input.size))
+        return status;
+    trainer->journal->backend->close(trainer->journal);
+    trainer->journal = NULL;
+    status = describe_base(trainer, digest, &model, &base, err);
+    if (!status)
+        status = soma_trainer_change_base(trainer, &base, err);
+    soma_bytes_free(&model);
+    if (status)
+        return status;
+    trainer->journal = soma_journal_open(trainer->path, false, err);
+    return trainer->journal ? SOMA_OK : err->status;
+}
+
+/* Brings a learner to the journal's end. */
+static soma_status
+rebuild(soma_trainer *trainer, soma_error *err)
+{
+    soma_journal_info info;
+    soma_status status =
+        trainer->journal->backend->info(trainer->journal, &info, err);
+    if (status)
+        return status;
+    trainer->replay.journal = trainer->journal;
+    trainer->replay.base = trainer->base;
+    trainer->replay.kept = trainer->pupil.memory;
+    trainer->replay.learned = on_learned;
+    trainer->replay.damaged = on_damaged;
+    trainer->replay.arg = trainer;
+    trainer->lesson_count = 0;
+    soma_learner_free(trainer->learner);
+    trainer->learner = soma_replay_build(&trainer->replay, info.last, err);
+    if (!trainer->learner)
+        return err->status;
+    trainer->seq = info.last;
+    soma_journal_checkpoint checkpoint;
+    status = trainer->journal->backend->checkpoint_find(
+        trainer->journal, info.last, &checkpoint, err);
+    trainer->checkpoint = checkpoint.seq;
+    trainer->checkpoint_at = soma_trainer_now();
+    return status;
+}
+
+/* Settings other than those in force become a record. */
+static soma_status
+apply_settings(soma_trainer *trainer, soma_error *err)
+{
+    const soma_learning *wanted = &trainer->options.learning;
+    if (soma_learning_equal(wanted, soma_learner_settings(trainer->learner)))
+        return SOMA_OK;
+    unsigned char packed[SOMA_LEARNING_BYTES];
+    soma_learning_pack(wanted, packed);
+    soma_record record = {.seq = trainer->seq + 1,
+                          .kind = SOMA_RECORD_SETTINGS,
+                          .time = soma_trainer_now(),
+                          .data = packed,
+                          .data_size = sizeof packed};
+    soma_journal_group group = {.records = &record, .count = 1};
+    soma_status status = soma_trainer_append(trainer, &group, err);
+    if (!status)
+        status = soma_learner_configure(trainer->learner, wanted, err);
+    if (!status)
+        trainer->seq++;
+    return status;
+}
+
+static void
+log_recovery(const soma_trainer *trainer, int64_t began)
+{
+    char version[24], replayed[24], milliseconds[24];
+    snprintf(version, sizeof version, "%" PRIu64, trainer->seq);
+    snprintf(replayed, sizeof replayed, "%" PRIu64,
+             atomic_load(&trainer->replay.done));
+    snprintf(milliseconds, sizeof milliseconds, "%" PRId64,
+             soma_trainer_now() - began);
+    soma_log(SOMA_LOG_INFO, "recovered", "model", trainer->pupil.name,
+             "version", version, "replayed", replayed, "milliseconds",
+             milliseconds, NULL);
+}
+
+soma_status
+soma_trainer_recover(soma_trainer *trainer, soma_error *err)
+{
+    int64_t began = soma_trainer_now();
+    if (!trainer->path || (access(trainer->path, F_OK) && errno == ENOENT))
+        return SOMA_OK;
+    soma_status status = clone_base(trainer, err);
+    if (!status)
+        status = open_journal(trainer, err);
+    if (!status)
+        status = rebuild(trainer, err);
+    if (!status)
+        status = apply_settings(trainer, err);
+    if (!status)
+        status = soma_trainer_publish(trainer, err);
+    if (!status)
+        log_recovery(trainer, began);
+    return status;
+}
+
+soma_status
+soma_trainer_equip(soma_trainer *trainer, soma_error *err)
+{
+    soma_status status = SOMA_OK;
+    if (trainer->troubled) {
+        status = soma_trainer_mend(trainer, err);
+    } else if (!trainer->learner) {
+        status = clone_base(trainer, err);
+        /* One that was made may have failed to open. */
+        bool made = trainer->path && !access(trainer->path, F_OK);
+        if (!status && !trainer->journal)
+            status =
+                made ? open_journal(trainer, err) : make_journal(trainer, err);
+        if (!status)
+            status = rebuild(trainer, err);
+    }
+    return status;
+}
+
+/* ---- Appending ---- */
+
+static void
+drop_lessons(soma_trainer *trainer, int count)
+{
+    trainer->lesson_count -= count;
+    memmove(trainer->lessons, trainer->lessons + count,
+            (size_t)trainer->lesson_count * sizeof *trainer->lessons);
+}
+
+static void
+on_saved(soma_trainer *trainer)
+{
+    trainer->trimming = true;
+    char version[24];
+    snprintf(version, sizeof version, "%" PRIu64, trainer->checkpoint);
+    soma_log(SOMA_LOG_DEBUG, "checkpoint", "model", trainer->pupil.name,
+             "version", version, NULL);
+}
+
+soma_status
+soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
+                    soma_error *err)
+{
+    const soma_journal_backend *backend = trainer->journal->backend;
+    soma_journal_part part;
+    group->part = soma_saver_part(&trainer->saver, &part) ? &part : NULL;
+    if ((group->part && part.last) || trainer->lesson_count >= LESSONS) {
+        group->lessons = trainer->lessons;
+        group->lesson_count = trainer->lesson_count;
+    }
+    soma_status status = backend->append(trainer->journal, group, err);
+    if (status == SOMA_E_NO_SPACE && group->part && group->count) {
+        /* The examples may still fit where a checkpoint does not. */
+        soma_saver_stop(&trainer->saver);
+        group->part = NULL;
+        status = backend->append(trainer->journal, group, err);
+    }
+    if (status == SOMA_E_NO_SPACE)
+        return status;
+    if (status) {
+        trainer->troubled = true;
+        trainer->trouble = *err;
+        soma_log(SOMA_LOG_ERROR, "journal-failed", "model", trainer->pupil.name,
+                 "text", err->text, NULL);
+        return status;
+    }
+    if (group->lesson_count)
+        drop_lessons(trainer, group->lesson_count);
+    if (group->part) {
+        uint64_t seq = part.seq;
+        if (soma_saver_advance(&trainer->saver, &part)) {
+            trainer->checkpoint = seq;
+            on_saved(trainer);
+        }
+    }
+    return SOMA_OK;
+}
+
+soma_status
+soma_trainer_mend(soma_trainer *trainer, soma_error *err)
+{
+    soma_journal_info info;
+    int64_t now = soma_trainer_now();
+    if (now < trainer->mend_after) {
+        *err = trainer->trouble;
+        return err->status;
+    }
+    const soma_journal_backend *backend = trainer->journal->backend;
+    uint64_t rollback = 0, target;
+    soma_saver_stop(&trainer->saver);
+    soma_status status = backend->reopen(trainer->journal, err);
+    if (!status)
+        status = backend->info(trainer->journal, &info, err);
+    if (!status)
+        status = backend->last_rollback(trainer->journal, info.last, &rollback,
+                                        &target, err);
+    if (!status && (!trainer->learner || rollback > trainer->seq))
+        status = rebuild(trainer, err);
+    else if (!status)
+        status = soma_replay_forward(&trainer->replay, trainer->learner,
+                                     trainer->seq, info.last, err);
+    if (status) {
+        trainer->trouble = *err;
+        trainer->mend_after = soma_trainer_now() + MEND_PAUSE;
+        return status;
+    }
+    trainer->seq = info.last;
+    trainer->troubled = false;
+    soma_log(SOMA_LOG_INFO, "journal-mended", "model", trainer->pupil.name,
+             NULL);
+    return soma_trainer_publish(trainer, err);
+}
+
+/* ---- Checkpoints and trimming ---- */
+
+void
+soma_trainer_plan(soma_trainer *trainer)
+{
+    const soma_trainer_options *o = &trainer->options;
+    uint64_t behind = trainer->seq - trainer->checkpoint;
+    if (!trainer->journal->backend->durable || trainer->saver.state || !behind)
+        return;
+    int64_t now = soma_trainer_now();
+    if (behind < (uint64_t)o->checkpoint_examples &&
+        now - trainer->checkpoint_at < o->checkpoint_seconds * 1000)
+        return;
+    trainer->checkpoint_at = now;
+    soma_saver_begin(&trainer->saver, trainer->learner, trainer->seq, now,
+                     NULL); /* without memory: at the next time */
+}
+
+static soma_status
+save_part(soma_trainer *trainer, soma_error *err)
+{
+    soma_journal_group nothing = {.count = 0};
+    soma_status status = soma_trainer_append(trainer, &nothing, err);
+    if (status == SOMA_E_NO_SPACE) {
+        soma_log(SOMA_LOG_WARNING, "checkpoint-failed", "model",
+                 trainer->pupil.name, "text", err->text, NULL);
+        soma_saver_stop(&trainer->saver);
+    }
+    return status;
+}
+
+static void
+trim(soma_trainer *trainer)
+{
+    soma_error err;
+    soma_journal_policy policy = trainer->options.keep;
+    int64_t now = soma_trainer_now();
+    policy.keep_since = policy.keep_since ? now - policy.keep_since : 0;
+    policy.keys_since = policy.keys_since ? now - policy.keys_since : 0;
+    soma_status status = trainer->journal->backend->trim(
+        trainer->journal, &policy, TRIM_ROWS, &trainer->trimming, &err);
+    if (!status)
+        return;
+    trainer->trimming = false;
+    if (status == SOMA_E_NO_SPACE)
+        return;
+    trainer->troubled = true;
+    trainer->trouble = err;
+    soma_log(SOMA_LOG_ERROR, "journal-failed", "model", trainer->pupil.name,
+             "text", err.text, NULL);
+}
+
+bool
+soma_trainer_housekeep(soma_trainer *trainer)
+{
+    soma_error err;
+    if (!trainer->learner || trainer->troubled)
+        return false;
+    soma_trainer_plan(trainer);
+    if (trainer->saver.state)
+        save_part(trainer, &err);
+    else if (trainer->trimming)
+        trim(trainer);
+    return (trainer->saver.state || trainer->trimming) && !trainer->troubled;
+}
+
+void
+soma_trainer_settle(soma_trainer *trainer)
+{
+    soma_error err;
+    if (!trainer->learner || trainer->troubled ||
+        !trainer->journal->backend->durable)
+        return;
+    if (trainer->seq > trainer->checkpoint &&
+        (!trainer->saver.state || trainer->saver.seq < trainer->seq))
+        soma_saver_begin(&trainer->saver, trainer->learner, trainer->seq,
+                         soma_trainer_now(), NULL);
+    while (trainer->saver.state && !save_part(trainer, &err))
+        ;
+}

@@ -1,0 +1,116 @@
+/* What a trainer consists of; for trainer*.c alone.
+ */
+#ifndef SOMA_ENGINE_TRAINER_PARTS_H
+#define SOMA_ENGINE_TRAINER_PARTS_H
+
+#include "server/engine/replay.h"
+#include "server/engine/saver.h"
+#include "server/engine/trainer.h"
+
+#include <pthread.h>
+
+struct soma_trainer {
+    soma_trainer_options options;
+    soma_pupil pupil;
+    char *path; /* of the journal; NULL: in memory */
+    pthread_t thread;
+    _Atomic int state; /* soma_trainer_state */
+
+    /* Shared with those who submit or ask, under `lock`: */
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    soma_job *first, **last;
+    int waiting; /* examples */
+    bool stopping;
+    soma_trainer_report report;
+
+    /* The thread's own: */
+    soma_model *base; /* version 0; NULL until there is a learner */
+    soma_journal *journal;
+    soma_learner *learner;
+    soma_replay replay;
+    uint64_t seq;       /* of the last record that is in the learner */
+    bool troubled;      /* an append failed, what is on disk is not known */
+    int64_t mend_after; /* do not try to mend before (milliseconds) */
+    soma_error trouble;
+    soma_record *records; /* of a group */
+    int record_room;
+    soma_lesson *lessons; /* not yet in the journal, by version */
+    int lesson_count, lesson_room;
+    soma_saver saver;
+    uint64_t checkpoint;   /* version of the newest one */
+    int64_t checkpoint_at; /* when it was begun, milliseconds */
+    bool trimming;
+};
+
+/* ---- trainer.c ---- */
+
+/* Milliseconds since 1970, UTC. */
+int64_t soma_trainer_now(void);
+
+/* Makes the learner's weights the ones in force. */
+soma_status soma_trainer_publish(soma_trainer *trainer, soma_error *err);
+
+/* Brings the report up to date. */
+void soma_trainer_tell(soma_trainer *trainer);
+
+/* Calls done of all jobs of the list. */
+void soma_trainer_finish(soma_trainer *trainer, soma_job *jobs,
+                         soma_status status, const soma_error *err);
+
+/* ---- trainer_learn.c ---- */
+
+void soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples);
+
+/* ---- trainer_history.c ---- */
+
+void soma_trainer_rollback(soma_trainer *trainer, soma_job *job);
+void soma_trainer_history(soma_trainer *trainer, soma_job *job);
+
+/* ---- trainer_journal.c ---- */
+
+/* Opens the journal if there is one and brings learner and shelf to its end. */
+soma_status soma_trainer_recover(soma_trainer *trainer, soma_error *err);
+
+/* Whatever it takes to append: the journal is there, the learner is at its
+ * end. */
+soma_status soma_trainer_equip(soma_trainer *trainer, soma_error *err);
+
+/* Appends, along with the next part of a checkpoint and, when it is time, the
+ * lessons that wait. A failure that leaves the outcome unknown sets
+ * `troubled`. */
+soma_status soma_trainer_append(soma_trainer *trainer,
+                                soma_journal_group *group, soma_error *err);
+
+/* After trouble: reopens the journal and learns what is in it beyond `seq`. */
+soma_status soma_trainer_mend(soma_trainer *trainer, soma_error *err);
+
+/* Remembers what became of an example until the journal has it. */
+soma_status soma_trainer_keep_lesson(soma_trainer *trainer,
+                                     const soma_lesson *lesson,
+                                     soma_error *err);
+
+/* Lessons of records first .. first + count - 1; version 0 where none is known
+ * any more. */
+soma_status soma_trainer_find_lessons(soma_trainer *trainer, uint64_t first,
+                                      int count, soma_lesson *lessons,
+                                      soma_error *err);
+
+/* Begins a checkpoint if it is time for one. */
+void soma_trainer_plan(soma_trainer *trainer);
+
+/* A little of what can be done between groups. True: there is more. */
+bool soma_trainer_housekeep(soma_trainer *trainer);
+
+/* The last checkpoint, before the end. */
+void soma_trainer_settle(soma_trainer *trainer);
+
+/* ---- trainer_base.c ---- */
+
+/* The journal at trainer->path began with another model: does what the options
+ * say. SOMA_E_CONFLICT: they say nothing. */
+soma_status soma_trainer_change_base(soma_trainer *trainer,
+                                     const soma_journal_base *base,
+                                     soma_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* A journal as the offline commands use it: opened for reading, with the model
+ * that it began with.
+ */
+#ifndef SOMA_SERVER_JOURNAL_FILE_H
+#define SOMA_SERVER_JOURNAL_FILE_H
+
+#include "core/io/checkpoint.h"
+#include "server/engine/replay.h"
+
+typedef struct soma_journal_file {
+    soma_journal *journal;
+    soma_journal_info info;
+    soma_checkpoint base;
+    soma_replay replay; /* of journal and base */
+} soma_journal_file;
+
+/* Errors name the path. */
+soma_status soma_journal_file_open(soma_journal_file *file, const char *path,
+                                   soma_error *err);
+void soma_journal_file_close(soma_journal_file *file);
+
+/* "2026-11-24T02:46:56.721Z" */
+enum { SOMA_TIME_TEXT = 32 };
+void soma_time_text(int64_t milliseconds, char text[SOMA_TIME_TEXT]);
+
+#endif
