@@ -23,7 +23,8 @@ typedef enum soma_status {
     SOMA_E_MEMORY,      /* an allocation failed */
     SOMA_E_IO,          /* the system refused: the text has errno's words */
     SOMA_E_NO_SPACE,    /* the disk is full */
-    SOMA_E_BUSY,        /* a queue is full, or work is stopped; try again */
+    SOMA_E_BUSY,        /* a queue is full; try again */
+    SOMA_E_STOPPED,     /* stopped until somebody acts: the text says how */
     SOMA_E_CONFLICT,    /* contradicts what is already recorded */
     SOMA_E_INTERNAL     /* an invariant does not hold: a bug */
 } soma_status;

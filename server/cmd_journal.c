@@ -54,6 +54,7 @@ print_record(const soma_record *record, void *arg, soma_error *err)
 {
     soma_journal_file *file = arg;
     char time[SOMA_TIME_TEXT];
+    const char *from = soma_adoption_from(record->data, record->data_size);
     soma_lesson lesson;
     soma_status status = file->journal->backend->lessons(
         file->journal, record->seq, 1, &lesson, err);
@@ -75,6 +76,10 @@ print_record(const soma_record *record, void *arg, soma_error *err)
     case SOMA_RECORD_SETTINGS:
         printf("other learning settings");
         break;
+    case SOMA_RECORD_ADOPTION:
+        printf("the state of %s, version %" PRIu64,
+               from ? from : "another model", record->target);
+        break;
     }
     putchar('\n');
     return status;
@@ -90,11 +95,12 @@ list(const journal_options *o, const char *path, soma_error *err)
         return status;
     const soma_journal_info *info = &file.info;
     soma_time_text(info->created, created);
-    printf("made %s, base %.16s..., %zu bytes\n%" PRIu64
+    printf("made %s, base %.16s..., %zu bytes%s%s\n%" PRIu64
            " examples, records %" PRIu64 " to %" PRIu64 ", %" PRIu64
            " Idempotency-Keys\n",
-           created, info->base, info->bytes, info->examples, info->first,
-           info->last, info->keys);
+           created, info->base, info->bytes,
+           info->origin[0] ? ", a fork of " : "", info->origin, info->examples,
+           info->first, info->last, info->keys);
     soma_journal_checkpoint one = {.seq = info->last + 1};
     while (!status && one.seq) {
         status = file.journal->backend->checkpoint_find(file.journal,

@@ -43,18 +43,18 @@ typedef struct walk {
     int same, different;
 } walk;
 
-/* The learner of version `to`, reached from where the walk is if no rollback
- * lies between, else anew from the base. */
+/* The learner of version `to`, reached from where the walk is if no leap lies
+ * between, else anew from the base. */
 static soma_status
 walk_to(walk *w, uint64_t to, soma_error *err)
 {
     soma_replay *replay = &w->file->replay;
-    uint64_t rollback, target;
-    soma_status status = replay->journal->backend->last_rollback(
-        replay->journal, to, &rollback, &target, err);
+    soma_leap leap;
+    soma_status status =
+        replay->journal->backend->last_leap(replay->journal, to, &leap, err);
     if (status)
         return status;
-    if (w->learner && rollback <= w->at) {
+    if (w->learner && leap.seq <= w->at) {
         status = soma_replay_forward(replay, w->learner, w->at, to, err);
     } else {
         soma_learner_free(w->learner);

@@ -76,7 +76,7 @@ set_up_web(server *s)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     long workers = c->workers ? c->workers : cores < 1 ? 1 : cores;
     soma_web_options *o = &s->web.options;
-    o->workers = workers > SOMA_MAX_READERS ? SOMA_MAX_READERS : (int)workers;
+    o->workers = workers < SOMA_MAIN_READER ? (int)workers : SOMA_MAIN_READER;
     o->max_body = (size_t)c->max_body;
     o->request_memory = (size_t)c->request_memory;
     o->max_rows = (int)c->max_rows;
@@ -129,21 +129,39 @@ open_data(server *s, soma_error *err)
     return SOMA_OK;
 }
 
+/* One of three words, by its place among them. */
 static soma_status
-find_new_base(const soma_config *c, soma_new_base *how, soma_error *err)
+find_word(const char *option, const char *got, const char *const names[3],
+          int *which, soma_error *err)
 {
-    static const char *const names[] = {[SOMA_BASE_REFUSE] = "refuse",
-                                        [SOMA_BASE_RESTART] = "restart",
-                                        [SOMA_BASE_RELEARN] = "relearn"};
     for (int i = 0; i < 3; i++)
-        if (!strcmp(c->new_base, names[i])) {
-            *how = (soma_new_base)i;
+        if (!strcmp(got, names[i])) {
+            *which = i;
             return SOMA_OK;
         }
     return soma_error_set(err, SOMA_E_ARGUMENT,
-                          "--new-base: expected refuse, restart or relearn, "
-                          "got \"%s\"",
-                          c->new_base);
+                          "%s: expected %s, %s or %s, got \"%s\"", option,
+                          names[0], names[1], names[2], got);
+}
+
+static soma_status
+find_words(const soma_config *c, soma_trainer_options *options, soma_error *err)
+{
+    static const char *const bases[] = {[SOMA_BASE_REFUSE] = "refuse",
+                                        [SOMA_BASE_RESTART] = "restart",
+                                        [SOMA_BASE_RELEARN] = "relearn"};
+    static const char *const actions[] = {[SOMA_GUARD_STOP] = "stop",
+                                          [SOMA_GUARD_ROLL_BACK] = "rollback",
+                                          [SOMA_GUARD_WARN] = "warn"};
+    int base = 0, action = 0;
+    soma_status status =
+        find_word("--new-base", c->new_base, bases, &base, err);
+    if (!status)
+        status =
+            find_word("--guard-action", c->guard_action, actions, &action, err);
+    options->new_base = (soma_new_base)base;
+    options->guard_action = (soma_guard_action)action;
+    return status;
 }
 
 static soma_status
@@ -154,6 +172,9 @@ open_registry(server *s, soma_error *err)
     soma_registry_options options = {
         .models = c->models,
         .default_model = c->default_model,
+        .guards = c->guard,
+        .recall = (int)c->remember,
+        .recall_seconds = c->remember_seconds,
         .trainer = {.learning = {.sgd = {.rate = (float)c->learning_rate,
                                          .momentum = (float)c->momentum,
                                          .l2 = (float)c->l2,
@@ -163,6 +184,8 @@ open_registry(server *s, soma_error *err)
                                  .max_steps = (int32_t)c->max_steps,
                                  .hold = (float)c->hold,
                                  .pull = (float)c->pull},
+                    .guard_every = c->guard_every,
+                    .guard_drop = c->guard_drop,
                     .max_waiting = (int)c->max_waiting,
                     .data = c->data,
                     .journal_bytes = 64 << 20,
@@ -173,7 +196,7 @@ open_registry(server *s, soma_error *err)
                              .keep_checkpoints = (int)c->keep_checkpoints,
                              .keep_keys = (uint64_t)c->keep_keys,
                              .keys_since = (int64_t)(c->keep_key_days * day)}}};
-    soma_status status = find_new_base(c, &options.trainer.new_base, err);
+    soma_status status = find_words(c, &options.trainer, err);
     if (!status)
         status = soma_registry_open(&s->registry, &options, err);
     return status;
@@ -208,24 +231,27 @@ start_workers(server *s, soma_error *err)
 }
 
 static void
-announce(const server *s)
+announce(server *s)
 {
     char address[300], workers[16], models[16];
+    soma_served *list[SOMA_MAX_MODELS];
     bool v6 = strchr(s->host, ':') != NULL;
     snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
              s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",
              soma_http_port(&s->web.workers[0]));
     snprintf(workers, sizeof workers, "%d", s->created);
-    snprintf(models, sizeof models, "%d", s->registry.count);
+    soma_readers_enter(&s->registry.readers, SOMA_MAIN_READER);
+    int count = soma_registry_list(&s->registry, list);
+    snprintf(models, sizeof models, "%d", count);
     soma_log(SOMA_LOG_INFO, "serving", "address", address, "models", models,
              "workers", workers, "version", SOMA_VERSION, NULL);
-    for (int i = 0; i < s->registry.count; i++) {
-        const soma_served *served = s->registry.models[i];
+    for (int i = 0; i < count; i++) {
         char parameters[24];
-        snprintf(parameters, sizeof parameters, "%zu", served->spec.trainable);
-        soma_log(SOMA_LOG_INFO, "model", "name", served->name, "parameters",
+        snprintf(parameters, sizeof parameters, "%zu", list[i]->spec.trainable);
+        soma_log(SOMA_LOG_INFO, "model", "name", list[i]->name, "parameters",
                  parameters, NULL);
     }
+    soma_readers_leave(&s->registry.readers, SOMA_MAIN_READER);
     if (!s->config.data)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",

@@ -56,6 +56,22 @@ static const soma_option options[] = {
     NUMBER("pull", "X", "0.03", 0, 1000, pull,
            "For model files without a memory: how strongly each example pulls "
            "the weights back to the file's."),
+    TEXT("guard", "NAME=PATH,...", NULL, guard,
+         "Datasets whose test examples models are judged by, in place of those "
+         "in their files; at most 2000 of each are taken."),
+    WHOLE("guard-every", "N", "100", 0, 1e9, guard_every,
+          "Judge a model after so many examples; 0: never."),
+    NUMBER("guard-drop", "POINTS", "25", 0, 100, guard_drop,
+           "Points of accuracy on its guard examples that a model may lose, "
+           "beside its file, before --guard-action."),
+    TEXT("guard-action", "ACTION", "stop", guard_action,
+         "stop (learn nothing more, /train answers 503), rollback (to the last "
+         "version that was good, and go on) or warn (in the log)."),
+    WHOLE("remember", "N", "10000", 0, 1e6, remember,
+          "Inputs to remember for each model, where /predict is asked to "
+          "(\"remember\": true), so that their labels can come later."),
+    WHOLE("remember-seconds", "SECONDS", "3600", 1, 1e9, remember_seconds,
+          "How long to remember them."),
     WHOLE("checkpoint-examples", "N", "2000", 1, 1e9, checkpoint_examples,
           "A checkpoint after so many examples, so that a start replays no "
           "more than these."),

@@ -19,6 +19,10 @@ typedef struct soma_config {
     long keep_examples, keep_keys;
     double keep_days, keep_key_days;
     const char *new_base;
+    long remember, remember_seconds;
+    const char *guard, *guard_action;
+    long guard_every;
+    double guard_drop;
 } soma_config;
 
 extern const soma_command soma_config_command;

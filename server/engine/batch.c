@@ -6,7 +6,11 @@ soma_status
 soma_batch_create(soma_batch *batch, soma_served *served, soma_error *err)
 {
     size_t size = (size_t)served->spec.input.size;
+    if (batch->serial == served->serial)
+        return SOMA_OK;
+    soma_batch_free(batch);
     batch->served = served;
+    batch->serial = served->serial;
     batch->rows = 0;
     batch->x = malloc(SOMA_BATCH_ROWS * size * sizeof *batch->x);
     batch->ws = soma_workspace_create(&served->spec, SOMA_BATCH_ROWS,
@@ -22,8 +26,7 @@ soma_batch_free(soma_batch *batch)
 {
     free(batch->x);
     soma_workspace_free(batch->ws);
-    batch->x = NULL;
-    batch->ws = NULL;
+    *batch = (soma_batch){.rows = 0};
 }
 
 float *

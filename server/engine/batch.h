@@ -13,14 +13,18 @@
 
 enum { SOMA_BATCH_ROWS = 256 };
 
-/* One thread's. */
+/* One thread's. Zero-initialised: of no model yet. */
 typedef struct soma_batch {
     soma_served *served;
+    uint64_t serial; /* of that model: it may be gone, and another one stand at
+                        its place */
     soma_workspace *ws;
     float *x; /* [SOMA_BATCH_ROWS x size] */
     int rows; /* of them in use */
 } soma_batch;
 
+/* Makes it this model's, which it may be already; one of a model that is gone
+ * has no rows in use. SOMA_E_MEMORY: it is of no model. */
 soma_status soma_batch_create(soma_batch *batch, soma_served *served,
                               soma_error *err);
 void soma_batch_free(soma_batch *batch);

@@ -24,7 +24,9 @@
 typedef enum soma_record_kind {
     SOMA_RECORD_EXAMPLE = 1,  /* one labelled example */
     SOMA_RECORD_ROLLBACK = 2, /* back to the weights as they were at target */
-    SOMA_RECORD_SETTINGS = 3  /* learning settings, in force from here on */
+    SOMA_RECORD_SETTINGS = 3, /* learning settings, in force from here on */
+    SOMA_RECORD_ADOPTION = 4  /* the state of learning is that of another
+                                 model's: of its version target */
 } soma_record_kind;
 
 typedef struct soma_record {
@@ -36,15 +38,16 @@ typedef struct soma_record {
     int label;
     float rate;     /* learning rate of this one; 0: that of the settings */
     const float *x; /* [size], in the input's own range */
-    /* Of a rollback: */
-    uint64_t target; /* < seq */
-    /* Of a rollback and of settings: the settings in force from here on, as
-     * bytes that only their owner understands. */
+    /* Of a rollback: < seq. Of an adoption: */
+    uint64_t target;
+    /* Of a rollback and of settings: the settings in force from here on; of an
+     * adoption the state (replay.h). Bytes that only their owner
+     * understands. */
     const void *data;
     size_t data_size;
 } soma_record;
 
-enum { SOMA_KEY_MAX = 255, SOMA_KEY_FINGERPRINT = 32 };
+enum { SOMA_KEY_MAX = 255, SOMA_KEY_FINGERPRINT = 32, SOMA_ORIGIN_MAX = 131 };
 
 /* An Idempotency-Key and the request that it stood for. */
 typedef struct soma_journal_key {
@@ -81,6 +84,13 @@ typedef struct soma_journal_group {
     const soma_journal_part *part; /* NULL: none */
 } soma_journal_group;
 
+/* A record after which the weights are not the ones before it and a step. */
+typedef struct soma_leap {
+    uint64_t seq;          /* 0: there is none */
+    soma_record_kind kind; /* SOMA_RECORD_ROLLBACK, SOMA_RECORD_ADOPTION */
+    uint64_t target;
+} soma_leap;
+
 typedef struct soma_journal_info {
     uint64_t first, last; /* seq of the oldest record kept and of the newest;
                              0 and 0 when there never was one. After trimming
@@ -90,6 +100,7 @@ typedef struct soma_journal_info {
     int64_t created; /* as a record's time */
     size_t bytes;    /* on disk */
     char base[72];   /* digest of the model file that it began with */
+    char origin[SOMA_ORIGIN_MAX + 1];            /* soma_journal_base's */
     unsigned char settings[SOMA_LEARNING_BYTES]; /* learning began with */
     int size;                                    /* values of an example */
 } soma_journal_info;
@@ -136,10 +147,9 @@ typedef struct soma_journal_backend {
      * of those were trimmed, SOMA_E_FORMAT when one is damaged. */
     soma_status (*read)(soma_journal *journal, uint64_t after, uint64_t upto,
                         soma_journal_visit visit, void *arg, soma_error *err);
-    /* The last rollback with seq <= upto: its seq and target; *seq 0: none. */
-    soma_status (*last_rollback)(soma_journal *journal, uint64_t upto,
-                                 uint64_t *seq, uint64_t *target,
-                                 soma_error *err);
+    /* The last one with seq <= upto. */
+    soma_status (*last_leap)(soma_journal *journal, uint64_t upto,
+                             soma_leap *leap, soma_error *err);
     /* *found tells whether there is such a key. */
     soma_status (*find_key)(soma_journal *journal, const char *text,
                             soma_journal_key *key, bool *found,
@@ -179,6 +189,9 @@ struct soma_journal {
 /* What a journal begins with: version 0. */
 typedef struct soma_journal_base {
     const char *digest; /* of model file and memory, at most 71 characters */
+    const char *origin; /* name of the model that this one was forked from, at
+                           most SOMA_ORIGIN_MAX bytes; NULL or "": of none, it
+                           has a model file of its own */
     const void *model;  /* the model file's bytes, so that the journal alone
                            can rebuild any version */
     size_t model_size;
@@ -192,13 +205,26 @@ typedef struct soma_journal_base {
 soma_journal *soma_journal_memory(const soma_journal_base *base, size_t bytes,
                                   soma_error *err);
 
-/* ---- journal_sqlite_file.c: one SQLite database, PATH ---- */
+/* ---- journal_sqlite*.c: one SQLite database, PATH ---- */
 
 /* Makes a new one: under PATH.new, fsynced, then renamed, so that whatever
  * stands at PATH is whole. SOMA_E_CONFLICT when there is something already. */
 soma_journal *soma_journal_create(const char *path,
                                   const soma_journal_base *base,
                                   soma_error *err);
+
+/* Gives a journal that is closed another path, at which nothing is yet:
+ * fsynced, so that it stays there. SOMA_E_CONFLICT when there is something. */
+soma_status soma_journal_move(const char *from, const char *to,
+                              soma_error *err);
+
+/* Gives it a second name, PATH.old-<n>, which is written to `aside`. */
+soma_status soma_journal_set_aside(const char *path, char *aside, size_t size,
+                                   soma_error *err);
+
+/* The same, and takes the first name away, fsynced. */
+soma_status soma_journal_retire(const char *path, char *aside, size_t size,
+                                soma_error *err);
 
 /* Opens an existing one. SOMA_E_NOT_FOUND: nothing is there. SOMA_E_FORMAT:
  * it is no journal of soma's, or damaged (truncated, empty, a failed check),

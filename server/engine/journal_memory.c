@@ -163,20 +163,19 @@ memory_read(soma_journal *journal, uint64_t after, uint64_t upto,
 }
 
 static soma_status
-memory_last_rollback(soma_journal *journal, uint64_t upto, uint64_t *seq,
-                     uint64_t *target, soma_error *err)
+memory_last_leap(soma_journal *journal, uint64_t upto, soma_leap *leap,
+                 soma_error *err)
 {
     (void)err;
     memory_journal *memory = (memory_journal *)journal;
-    *seq = *target = 0;
+    *leap = (soma_leap){.seq = 0};
     if (upto > memory->last)
         upto = memory->last;
-    for (uint64_t s = upto; s >= first_of(memory) && !*seq; s--) {
+    for (uint64_t s = upto; s >= first_of(memory) && !leap->seq; s--) {
         const soma_record *record = &slot_of(memory, s)->record;
-        if (record->kind == SOMA_RECORD_ROLLBACK) {
-            *seq = record->seq;
-            *target = record->target;
-        }
+        if (record->kind == SOMA_RECORD_ROLLBACK ||
+            record->kind == SOMA_RECORD_ADOPTION)
+            *leap = (soma_leap){record->seq, record->kind, record->target};
     }
     return SOMA_OK;
 }
@@ -272,7 +271,7 @@ static const soma_journal_backend backend = {
     .reopen = memory_nothing,
     .info = memory_info,
     .read = memory_read,
-    .last_rollback = memory_last_rollback,
+    .last_leap = memory_last_leap,
     .find_key = memory_find_key,
     .lessons = memory_lessons,
     .checkpoint_find = memory_checkpoint_find,

@@ -167,6 +167,7 @@ sqlite_info(soma_journal *journal, soma_journal_info *info, soma_error *err)
         .size = db->meta.size,
     };
     memcpy(info->base, db->meta.base, sizeof info->base);
+    memcpy(info->origin, db->meta.origin, sizeof info->origin);
     memcpy(info->settings, db->meta.settings, sizeof info->settings);
     return soma_db_leave(db, SOMA_OK);
 }
@@ -184,14 +185,14 @@ sqlite_read(soma_journal *journal, uint64_t after, uint64_t upto,
 }
 
 static soma_status
-sqlite_last_rollback(soma_journal *journal, uint64_t upto, uint64_t *seq,
-                     uint64_t *target, soma_error *err)
+sqlite_last_leap(soma_journal *journal, uint64_t upto, soma_leap *leap,
+                 soma_error *err)
 {
     soma_db *db = db_of(journal);
     soma_status status = soma_db_enter(db, err);
     if (status)
         return status;
-    return soma_db_leave(db, soma_db_last_rollback(db, upto, seq, target, err));
+    return soma_db_leave(db, soma_db_last_leap(db, upto, leap, err));
 }
 
 static soma_status
@@ -319,7 +320,7 @@ static const soma_journal_backend backend = {
     .reopen = sqlite_reopen,
     .info = sqlite_info,
     .read = sqlite_read,
-    .last_rollback = sqlite_last_rollback,
+    .last_leap = sqlite_last_leap,
     .find_key = sqlite_find_key,
     .lessons = sqlite_lessons,
     .checkpoint_find = sqlite_checkpoint_find,

@@ -21,7 +21,7 @@ typedef enum soma_db_query {
     SOMA_DB_RECORD_TIMES,
     SOMA_DB_RECORD_TRIM,
     SOMA_DB_OTHERS,
-    SOMA_DB_LAST_ROLLBACK,
+    SOMA_DB_LAST_LEAP,
     SOMA_DB_KEY_PUT,
     SOMA_DB_KEY_REPLACE,
     SOMA_DB_KEY_FIND,
@@ -64,6 +64,7 @@ typedef struct soma_db_state {
 /* The row of meta, apart from what the state has. */
 typedef struct soma_db_meta {
     char base[72];
+    char origin[SOMA_ORIGIN_MAX + 1];
     int size;
     int64_t created;
     size_t model_size;
@@ -139,8 +140,8 @@ soma_status soma_db_put_record(soma_db *db, const soma_record *record,
 soma_status soma_db_read_records(soma_db *db, uint64_t after, uint64_t upto,
                                  soma_journal_visit visit, void *arg,
                                  soma_error *err);
-soma_status soma_db_last_rollback(soma_db *db, uint64_t upto, uint64_t *seq,
-                                  uint64_t *target, soma_error *err);
+soma_status soma_db_last_leap(soma_db *db, uint64_t upto, soma_leap *leap,
+                              soma_error *err);
 /* Records kept from seq `from` on that are not examples. */
 soma_status soma_db_count_others(soma_db *db, uint64_t from, uint64_t *count,
                                  soma_error *err);

@@ -75,8 +75,8 @@ sync_path(const char *path, int flags)
     return failed ? -1 : 0;
 }
 
-static soma_status
-put_in_place(const char *fresh, const char *path, soma_error *err)
+soma_status
+soma_journal_move(const char *fresh, const char *path, soma_error *err)
 {
     char copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", path);
@@ -90,6 +90,32 @@ put_in_place(const char *fresh, const char *path, soma_error *err)
     }
     if (sync_path(dirname(copy), O_DIRECTORY))
         return soma_error_errno(err, "syncing the folder of", path);
+    return SOMA_OK;
+}
+
+soma_status
+soma_journal_set_aside(const char *path, char *aside, size_t size,
+                       soma_error *err)
+{
+    for (int i = 0;; i++) {
+        snprintf(aside, size, "%s.old-%d", path, i);
+        if (!link(path, aside))
+            return SOMA_OK;
+        if (errno != EEXIST || i == 9999)
+            return soma_error_errno(err, "setting aside", path);
+    }
+}
+
+soma_status
+soma_journal_retire(const char *path, char *aside, size_t size, soma_error *err)
+{
+    char copy[PATH_MAX];
+    soma_status status = soma_journal_set_aside(path, aside, size, err);
+    if (status)
+        return status;
+    snprintf(copy, sizeof copy, "%s", path);
+    if (unlink(path) || sync_path(dirname(copy), O_DIRECTORY))
+        return soma_error_errno(err, "removing", path);
     return SOMA_OK;
 }
 
@@ -124,11 +150,14 @@ write_meta(soma_sql *sql, const soma_journal_base *base, soma_error *err)
     sha256_digest(&context, sizeof meta.model_digest, meta.model_digest);
     memcpy(meta.settings, base->settings, sizeof meta.settings);
     snprintf(meta.base, sizeof meta.base, "%s", base->digest);
+    snprintf(meta.origin, sizeof meta.origin, "%s",
+             base->origin ? base->origin : "");
     soma_sql_query query;
     soma_status status = soma_sql_prepare(
         &query, sql,
         "INSERT INTO meta (id, base, size, created, model_size, model_digest, "
-        "trimmed, sum, settings) VALUES (1, ?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
+        "trimmed, sum, settings, origin) "
+        "VALUES (1, ?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)",
         err);
     if (!status) {
         soma_sql_bind_text(&query, 1, meta.base);
@@ -139,6 +168,7 @@ write_meta(soma_sql *sql, const soma_journal_base *base, soma_error *err)
                             sizeof meta.model_digest);
         soma_sql_bind(&query, 6, soma_db_sum_meta(&meta, 0));
         soma_sql_bind_bytes(&query, 7, meta.settings, sizeof meta.settings);
+        soma_sql_bind_text(&query, 8, meta.origin);
         status = soma_sql_run(&query, err);
     }
     soma_sql_free(&query);
@@ -196,7 +226,7 @@ soma_journal_create(const char *path, const soma_journal_base *base,
     remove_left(fresh);
     status = write_all(fresh, base, err);
     if (!status)
-        status = put_in_place(fresh, path, err);
+        status = soma_journal_move(fresh, path, err);
     if (status) {
         remove_left(fresh);
         return NULL;

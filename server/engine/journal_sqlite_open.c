@@ -4,6 +4,7 @@
  * below; what their columns mean beyond their names:
  *
  *     meta              one row. trimmed: records 1 .. trimmed are gone;
+ *                       origin: name of the model that it is a fork of;
  *                       settings: learning began with (learner_state.c)
  *     base_parts        the model file's bytes, in parts of 1 MiB, at offsets
  *     records           encoding 1: x are bytes, 2: float32, little endian;
@@ -58,7 +59,8 @@ static const char *const texts[SOMA_DB_QUERIES] = {
     [SOMA_DB_COMMIT] = "COMMIT",
     [SOMA_DB_ROLLBACK] = "ROLLBACK",
     [SOMA_DB_META] = "SELECT base, size, created, model_size, model_digest, "
-                     "trimmed, sum, settings FROM meta WHERE id = 1",
+                     "trimmed, sum, settings, origin FROM meta WHERE "
+                     "id = 1",
     [SOMA_DB_META_TRIM] = "UPDATE meta SET trimmed = ?1, sum = ?2 WHERE id = 1",
     [SOMA_DB_BASE] = "SELECT at, data FROM base_parts ORDER BY at",
     [SOMA_DB_RECORD_PUT] = "INSERT INTO records (" RECORD ") "
@@ -72,10 +74,10 @@ static const char *const texts[SOMA_DB_QUERIES] = {
     [SOMA_DB_RECORD_TRIM] = "DELETE FROM records WHERE seq <= ?1",
     [SOMA_DB_OTHERS] = "SELECT count(*) FROM records INDEXED BY records_others "
                        "WHERE kind <> 1 AND seq >= ?1",
-    [SOMA_DB_LAST_ROLLBACK] = "SELECT " RECORD " FROM records "
-                              "INDEXED BY records_others WHERE kind <> 1 "
-                              "AND kind = 2 AND seq <= ?1 "
-                              "ORDER BY seq DESC LIMIT 1",
+    [SOMA_DB_LAST_LEAP] = "SELECT " RECORD " FROM records "
+                          "INDEXED BY records_others WHERE kind <> 1 "
+                          "AND kind IN (2, 4) AND seq <= ?1 "
+                          "ORDER BY seq DESC LIMIT 1",
     [SOMA_DB_KEY_PUT] = "INSERT INTO keys (" KEY ") VALUES (?1, ?2, ?3, ?4, "
                         "?5, ?6) ON CONFLICT (text) DO NOTHING",
     [SOMA_DB_KEY_REPLACE] = "UPDATE keys SET fingerprint = ?2, first = ?3, "
@@ -259,6 +261,7 @@ soma_db_sum_meta(const soma_db_meta *meta, uint64_t trimmed)
     sum = soma_db_sum_int(sum, (int64_t)meta->model_size);
     sum = soma_db_sum_bytes(sum, meta->model_digest, sizeof meta->model_digest);
     sum = soma_db_sum_bytes(sum, meta->settings, sizeof meta->settings);
+    sum = soma_db_sum_bytes(sum, meta->origin, strlen(meta->origin));
     return soma_db_sum_int(sum, (int64_t)trimmed);
 }
 
@@ -274,6 +277,8 @@ load_meta(soma_db *db, soma_error *err)
         return status;
     if (found) {
         snprintf(meta.base, sizeof meta.base, "%s", soma_sql_text(query, 0));
+        snprintf(meta.origin, sizeof meta.origin, "%s",
+                 soma_sql_text(query, 8));
         meta.size = (int)soma_sql_int(query, 1);
         meta.created = soma_sql_int(query, 2);
         meta.model_size = (size_t)soma_sql_int(query, 3);

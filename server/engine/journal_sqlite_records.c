@@ -119,6 +119,7 @@ check_record(const soma_db *db, const soma_record *record, soma_error *err)
             return refuse(db, record, "goes back to a later version", err);
         return SOMA_OK;
     case SOMA_RECORD_SETTINGS:
+    case SOMA_RECORD_ADOPTION:
         return SOMA_OK;
     }
     return refuse(db, record, "of no known kind", err);
@@ -146,7 +147,7 @@ row_of(const soma_record *record)
         r.record.x = record->x;
         return r;
     }
-    if (record->kind == SOMA_RECORD_ROLLBACK)
+    if (record->kind != SOMA_RECORD_SETTINGS)
         r.record.target = record->target;
     r.record.data = record->data;
     r.record.data_size = record->data_size;
@@ -168,7 +169,7 @@ soma_db_put_record(soma_db *db, const soma_record *record, soma_error *err)
         pack(db, &r);
         bind_example(query, &r);
     } else {
-        if (record->kind == SOMA_RECORD_ROLLBACK)
+        if (record->kind != SOMA_RECORD_SETTINGS)
             soma_sql_bind(query, 6, (int64_t)record->target);
         soma_sql_bind_bytes(query, 9, r.record.data, r.record.data_size);
     }
@@ -259,13 +260,12 @@ soma_db_read_records(soma_db *db, uint64_t after, uint64_t upto,
 }
 
 soma_status
-soma_db_last_rollback(soma_db *db, uint64_t upto, uint64_t *seq,
-                      uint64_t *target, soma_error *err)
+soma_db_last_leap(soma_db *db, uint64_t upto, soma_leap *leap, soma_error *err)
 {
-    soma_sql_query *query = soma_db_ask(db, SOMA_DB_LAST_ROLLBACK);
+    soma_sql_query *query = soma_db_ask(db, SOMA_DB_LAST_LEAP);
     bool found;
     row r;
-    *seq = *target = 0;
+    *leap = (soma_leap){.seq = 0};
     if (upto > db->state.last)
         upto = db->state.last;
     soma_sql_bind(query, 1, (int64_t)upto);
@@ -273,10 +273,8 @@ soma_db_last_rollback(soma_db *db, uint64_t upto, uint64_t *seq,
     if (status || !found)
         return status;
     status = take(db, query, &r, err);
-    if (!status) {
-        *seq = r.record.seq;
-        *target = r.record.target;
-    }
+    if (!status)
+        *leap = (soma_leap){r.record.seq, r.record.kind, r.record.target};
     soma_sql_reset(query);
     return status;
 }

@@ -9,6 +9,7 @@ enum { SOMA_DB_APPLICATION = 0x736f6d61, SOMA_DB_VERSION = 1 }; /* 'soma' */
 static const char *const soma_db_schema[SOMA_DB_VERSION] = {
     "CREATE TABLE meta ("
     "id INTEGER PRIMARY KEY CHECK (id = 1), base TEXT NOT NULL, "
+    "origin TEXT NOT NULL, "
     "size INTEGER NOT NULL, created INTEGER NOT NULL, "
     "model_size INTEGER NOT NULL, model_digest BLOB NOT NULL, "
     "trimmed INTEGER NOT NULL, sum INTEGER NOT NULL, "

@@ -83,20 +83,24 @@ find_needs(soma_db *db, needs *n, soma_error *err)
     *n = (needs){0};
     for (;;) {
         soma_db_checkpoint c;
-        uint64_t seq, target;
+        soma_leap leap;
         soma_status status = find_good(db, version, &c, err);
         if (!status)
-            status = soma_db_last_rollback(db, version, &seq, &target, err);
+            status = soma_db_last_leap(db, version, &leap, err);
         if (status)
             return status;
         if (!n->newest)
             n->newest = c.id;
-        if (seq <= c.seq) {
+        if (leap.seq <= c.seq) {
             n->farthest = c.id;
             n->records = c.seq;
             return SOMA_OK;
         }
-        version = target;
+        if (leap.kind == SOMA_RECORD_ADOPTION) {
+            n->records = leap.seq - 1; /* it brings its own state */
+            return SOMA_OK;
+        }
+        version = leap.target;
     }
 }
 

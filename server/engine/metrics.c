@@ -124,60 +124,6 @@ print_batches(FILE *to, soma_metrics *const *metrics, int workers)
     print_histogram(to, "soma_batch_rows", "", &total, row_ends, 1);
 }
 
-/* One family for each row: a gauge or counter of every model. */
-static double
-version_of(const soma_snapshot *s)
-{
-    return (double)s->version;
-}
-
-static double
-examples_of(const soma_snapshot *s)
-{
-    return (double)s->progressive.examples;
-}
-
-static double
-accuracy_of(const soma_snapshot *s)
-{
-    return soma_progressive_report(&s->progressive, -1).accuracy;
-}
-
-static double
-loss_of(const soma_snapshot *s)
-{
-    return soma_progressive_report(&s->progressive, -1).loss;
-}
-
-static const struct {
-    const char *name, *type, *help;
-    double (*value)(const soma_snapshot *snapshot);
-} families[] = {
-    {"soma_model_version", "gauge", "Sequence number of the last record.",
-     version_of},
-    {"soma_examples_total", "counter", "Examples learned.", examples_of},
-    {"soma_progressive_accuracy_ratio", "gauge",
-     "Share of the latest examples predicted right before they were learned.",
-     accuracy_of},
-    {"soma_progressive_loss", "gauge",
-     "Mean loss of the latest examples before they were learned.", loss_of},
-};
-
-static void
-print_models(FILE *to, const soma_registry *registry)
-{
-    for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
-        fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", families[f].name,
-                families[f].help, families[f].name, families[f].type);
-        for (int i = 0; i < registry->count; i++) {
-            soma_served *served = registry->models[i];
-            const soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
-            fprintf(to, "%s{model=\"%s\"} %.9g\n", families[f].name,
-                    served->name, families[f].value(snapshot));
-        }
-    }
-}
-
 static void
 print_process(FILE *to)
 {
@@ -197,7 +143,7 @@ print_process(FILE *to)
 
 char *
 soma_metrics_text(soma_metrics *const *metrics, int workers,
-                  const soma_registry *registry,
+                  soma_registry *registry,
                   const char *(*route_label)(int route), size_t *size)
 {
     char *text = NULL;
@@ -206,7 +152,7 @@ soma_metrics_text(soma_metrics *const *metrics, int workers,
         return NULL;
     print_requests(to, metrics, workers, route_label);
     print_batches(to, metrics, workers);
-    print_models(to, registry);
+    soma_metrics_models(to, registry);
     print_process(to);
     if (fclose(to)) {
         free(text);

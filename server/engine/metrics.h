@@ -8,6 +8,8 @@
 
 #include "server/engine/registry.h"
 
+#include <stdio.h>
+
 enum {
     SOMA_METRICS_ROUTES = 32,
     SOMA_METRICS_STATUSES = 24,
@@ -30,10 +32,13 @@ void soma_metrics_request(soma_metrics *metrics, int route, int status,
                           uint64_t microseconds);
 void soma_metrics_batch(soma_metrics *metrics, int rows);
 
+/* metrics_models.c: what the models say of themselves. Within a turn. */
+void soma_metrics_models(FILE *to, soma_registry *registry);
+
 /* The text of all workers' metrics and of the models' state, malloc'ed. Within
  * a turn. route_label gives the label of a route, NULL past the last. */
 char *soma_metrics_text(soma_metrics *const *metrics, int workers,
-                        const soma_registry *registry,
+                        soma_registry *registry,
                         const char *(*route_label)(int route), size_t *size);
 
 #endif

@@ -1,53 +1,116 @@
 /* The models that are served.
+ *
+ * Models come and go while others are answered. Who looks one up must be
+ * within a turn (readers.h) and may use it until the turn's end; who needs it
+ * longer counts a use, which it gives back in whatever turn. A model that was
+ * taken off the list is freed when no turn can still see it and no use is
+ * left (registry_keeper.c).
  */
 #ifndef SOMA_ENGINE_REGISTRY_H
 #define SOMA_ENGINE_REGISTRY_H
 
+#include "server/engine/recall.h"
 #include "server/engine/trainer.h"
 
+enum {
+    SOMA_MAX_MODELS = 256,
+    SOMA_MODEL_NAME = SOMA_ORIGIN_MAX,      /* longest name, bytes */
+    SOMA_MAIN_READER = SOMA_MAX_READERS - 1 /* of the main thread */
+};
+
 typedef struct soma_served {
-    char *name; /* the file's, without .safetensors */
+    char *name;      /* the file's, without .safetensors, or the fork's */
+    char *origin;    /* of a fork: the model that it is one of; else NULL */
+    uint64_t serial; /* no two have the same, ever */
+    int index;       /* in the registry; free for another one after it */
     soma_spec spec;
     soma_classes classes;
-    soma_memory memory, guard; /* of the file; may be empty */
+    soma_memory memory, guard; /* may be empty */
     soma_shelf shelf;
     soma_trainer *trainer;
-    int index; /* in the registry */
+    soma_recall recall;
+    struct {
+        _Alignas(64) _Atomic int count;
+    } uses[SOMA_MAX_READERS]; /* each written by its reader alone */
 } soma_served;
-
-typedef struct soma_registry {
-    soma_readers readers;
-    int count;
-    soma_served **models;  /* sorted by name */
-    soma_served *fallback; /* for requests that name none; NULL: they must */
-} soma_registry;
 
 typedef struct soma_registry_options {
     const char *models;        /* folder of model files, or one file */
     const char *default_model; /* NULL: the only one, if it is */
+    const char *guards;        /* "NAME=PATH,...", or NULL */
+    int recall;                /* inputs to remember for each model */
+    long recall_seconds;       /* and for how long */
     soma_trainer_options trainer;
 } soma_registry_options;
 
-/* Loads all models and starts their trainers. A file that cannot be loaded
- * fails the whole: a server must not come up with less than it was told to
- * serve. */
+struct soma_keeper;
+
+typedef struct soma_registry {
+    soma_registry_options options;
+    soma_readers readers;
+    _Atomic(soma_served *) models[SOMA_MAX_MODELS]; /* NULL: free */
+    atomic_bool taken[SOMA_MAX_MODELS]; /* also by one that is being removed */
+    _Atomic int top;                    /* all are below */
+    _Atomic uint64_t removals;          /* so far */
+    uint64_t serial;                    /* of the newest */
+    soma_served *fallback; /* for requests that name none; NULL: they must */
+    struct soma_keeper *keeper;
+} soma_registry;
+
+/* Loads all models, and the forks that the data folder has, and starts their
+ * trainers. A file that cannot be loaded fails the whole: a server must not
+ * come up with less than it was told to serve. `options` is copied, what it
+ * points to must outlive the registry. */
 soma_status soma_registry_open(soma_registry *registry,
                                const soma_registry_options *options,
                                soma_error *err);
 
 /* How far the trainers are with recovering what was learned: SOMA_OK when all
- * are ready, SOMA_E_BUSY while one is not, else why one cannot. */
-soma_status soma_registry_recovered(const soma_registry *registry,
-                                    soma_error *err);
+ * are ready, SOMA_E_BUSY while one is not, else why one cannot. On the main
+ * thread. */
+soma_status soma_registry_recovered(soma_registry *registry, soma_error *err);
 
-/* Stops the trainers, after what was submitted to them. No worker may be
- * within a turn once this frees the models; soma_registry_stop_learning alone
- * may run while workers still answer. */
+/* Stops keeper and trainers, after what was submitted to them. No worker may
+ * be within a turn once this frees the models; soma_registry_stop_learning
+ * alone may run while workers still answer. */
 void soma_registry_stop_learning(soma_registry *registry);
 void soma_registry_close(soma_registry *registry);
 
+/* ---- Within a turn ---- */
+
 /* NULL name: the fallback. SOMA_E_NOT_FOUND lists what there is. */
-soma_status soma_registry_find(const soma_registry *registry, const char *name,
+soma_status soma_registry_find(soma_registry *registry, const char *name,
                                soma_served **served, soma_error *err);
+
+/* All there are, sorted by name; returns how many. */
+int soma_registry_list(soma_registry *registry,
+                       soma_served *list[SOMA_MAX_MODELS]);
+
+void soma_served_use(soma_served *served, int reader);
+void soma_served_leave(soma_served *served, int reader);
+
+/* ---- registry_keeper.c: within a turn, too ----
+ *
+ * SOMA_OK: the job is taken, and job->done called when all is done, as
+ * trainer.h says. What the job is about must be in use until then. */
+
+/* Makes a fork of `served` as it is now, called `name`: a model with a journal
+ * of its own, that learns on its own. job->version: of which it is a copy.
+ * SOMA_E_CONFLICT: the name is taken, or there is no data folder. */
+soma_status soma_registry_fork(soma_registry *registry, soma_served *served,
+                               const char *name, soma_job *job,
+                               soma_error *err);
+
+/* Makes the state of `challenger` that of `served`, if it reads the guard set
+ * better or job->force is set. SOMA_E_CONFLICT: it does not, or they began with
+ * different model files. */
+soma_status soma_registry_promote(soma_registry *registry, soma_served *served,
+                                  soma_served *challenger, soma_job *job,
+                                  soma_error *err);
+
+/* Takes a fork off the list and sets its journal aside. `served` must not be
+ * in use by the one who asks. SOMA_E_CONFLICT: it is no fork. */
+soma_status soma_registry_remove(soma_registry *registry, soma_served *served,
+                                 soma_job *job, soma_error *err);
 
 #endif

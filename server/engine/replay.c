@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Records after < seq <= upto; rollback: `after` is a rollback record, whose
- * settings hold from there. */
+/* Records after < seq <= upto. leap: the kind of record `after`, if it is one:
+ * a rollback's settings hold from there, an adoption's state. */
 typedef struct stretch {
     uint64_t after, upto;
-    bool rollback;
+    soma_record_kind leap; /* 0: none */
 } stretch;
 
 typedef struct route {
@@ -25,7 +25,7 @@ route_free(route *r)
 }
 
 static soma_status
-add_stretch(route *r, uint64_t after, uint64_t upto, bool rollback,
+add_stretch(route *r, uint64_t after, uint64_t upto, soma_record_kind leap,
             soma_error *err)
 {
     if (r->count == r->room) {
@@ -36,7 +36,7 @@ add_stretch(route *r, uint64_t after, uint64_t upto, bool rollback,
         r->stretches = more;
         r->room = room;
     }
-    r->stretches[r->count++] = (stretch){after, upto, rollback};
+    r->stretches[r->count++] = (stretch){after, upto, leap};
     return SOMA_OK;
 }
 
@@ -71,28 +71,45 @@ find_checkpoint(soma_replay *replay, uint64_t least, uint64_t upto, route *r,
     return SOMA_OK;
 }
 
+/* Where the way goes on backwards from a leap; 0: it begins there. */
 static soma_status
-find_route(soma_replay *replay, uint64_t version, route *r, soma_error *err)
+leap_back(const soma_leap *leap, bool past_adoptions, uint64_t *at,
+          soma_error *err)
+{
+    *at = 0;
+    if (leap->kind == SOMA_RECORD_ROLLBACK)
+        *at = leap->target;
+    else if (leap->kind == SOMA_RECORD_ADOPTION && past_adoptions)
+        *at = leap->seq - 1;
+    if (*at < leap->seq || !leap->seq)
+        return SOMA_OK;
+    return soma_error_set(err, SOMA_E_FORMAT, "rollback %llu leads to %llu",
+                          (unsigned long long)leap->seq,
+                          (unsigned long long)leap->target);
+}
+
+/* past_adoptions: for whoever wants the records, not the weights. */
+static soma_status
+find_route(soma_replay *replay, uint64_t version, bool past_adoptions, route *r,
+           soma_error *err)
 {
     const soma_journal_backend *backend = replay->journal->backend;
     for (uint64_t at = version; at > 0;) {
-        uint64_t rollback, target;
-        soma_status status = backend->last_rollback(replay->journal, at,
-                                                    &rollback, &target, err);
+        soma_leap leap;
+        uint64_t upto = at;
+        soma_status status =
+            backend->last_leap(replay->journal, at, &leap, err);
         if (!status)
-            status = find_checkpoint(replay, rollback, at, r, err);
+            status = find_checkpoint(replay, leap.seq, at, r, err);
         if (status)
             return status;
         if (r->state.data)
-            return add_stretch(r, r->checkpoint, at, false, err);
-        if (rollback && target >= rollback)
-            return soma_error_set(
-                err, SOMA_E_FORMAT, "rollback %llu leads to %llu",
-                (unsigned long long)rollback, (unsigned long long)target);
-        status = add_stretch(r, rollback, at, rollback > 0, err);
+            return add_stretch(r, r->checkpoint, at, 0, err);
+        status = leap_back(&leap, past_adoptions, &at, err);
+        if (!status)
+            status = add_stretch(r, leap.seq, upto, leap.kind, err);
         if (status)
             return status;
-        at = rollback ? target : 0;
     }
     return SOMA_OK;
 }
@@ -138,7 +155,8 @@ apply(const soma_record *record, void *arg, soma_error *err)
         status = configure(f->learner, record, err);
         break;
     case SOMA_RECORD_ROLLBACK:
-        return soma_error_set(err, SOMA_E_INTERNAL, "record %llu is a rollback",
+    case SOMA_RECORD_ADOPTION:
+        return soma_error_set(err, SOMA_E_INTERNAL, "record %llu is a leap",
                               (unsigned long long)record->seq);
     default:
         return soma_error_set(
@@ -158,12 +176,14 @@ soma_replay_forward(soma_replay *replay, soma_learner *learner, uint64_t after,
                                           &f, err);
 }
 
-/* Only the settings of a rollback's record. */
 static soma_status
-apply_rollback(const soma_record *record, void *arg, soma_error *err)
+apply_leap(const soma_record *record, void *arg, soma_error *err)
 {
     forward *f = arg;
-    return configure(f->learner, record, err);
+    return record->kind == SOMA_RECORD_ADOPTION
+               ? soma_adoption_apply(record->data, record->data_size,
+                                     f->learner, err)
+               : configure(f->learner, record, err);
 }
 
 static soma_status
@@ -176,10 +196,9 @@ learn_route(soma_replay *replay, const route *r, soma_learner *learner,
     for (int i = r->count - 1; i >= 0 && !status; i--) {
         const stretch *s = &r->stretches[i];
         forward f = {replay, learner};
-        if (s->rollback)
-            status = replay->journal->backend->read(replay->journal,
-                                                    s->after - 1, s->after,
-                                                    apply_rollback, &f, err);
+        if (s->leap)
+            status = replay->journal->backend->read(
+                replay->journal, s->after - 1, s->after, apply_leap, &f, err);
         if (!status)
             status =
                 soma_replay_forward(replay, learner, s->after, s->upto, err);
@@ -207,7 +226,7 @@ soma_replay_build(soma_replay *replay, uint64_t version, soma_error *err)
     soma_learner *learner = begin(replay, err);
     soma_status status = learner ? SOMA_OK : SOMA_E_MEMORY;
     if (!status)
-        status = find_route(replay, version, &r, err);
+        status = find_route(replay, version, false, &r, err);
     for (int i = 0; i < r.count; i++)
         all += r.stretches[i].upto - r.stretches[i].after;
     atomic_store(&replay->done, 0);
@@ -228,7 +247,7 @@ soma_replay_lineage(soma_replay *replay, uint64_t version,
     bool from_base = replay->from_base;
     route r = {NULL, 0, 0, 0, {NULL, 0}};
     replay->from_base = true;
-    soma_status status = find_route(replay, version, &r, err);
+    soma_status status = find_route(replay, version, true, &r, err);
     replay->from_base = from_base;
     for (int i = r.count - 1; i >= 0 && !status; i--)
         status = replay->journal->backend->read(
@@ -236,4 +255,42 @@ soma_replay_lineage(soma_replay *replay, uint64_t version,
             arg, err);
     route_free(&r);
     return status;
+}
+
+/* ---- An adoption's data ----
+ *
+ * The name, with NULs up to NAME bytes; then the state (learner_state.c).
+ */
+
+enum { NAME = SOMA_ORIGIN_MAX + 1 };
+
+soma_status
+soma_adoption_pack(const char *from, const soma_learner *learner,
+                   soma_bytes *data, soma_error *err)
+{
+    size_t size = NAME + soma_learner_state_size(learner);
+    *data = (soma_bytes){calloc(1, size), size};
+    if (!data->data)
+        return soma_error_memory(err, "a state of learning");
+    memcpy(data->data, from, strnlen(from, SOMA_ORIGIN_MAX));
+    soma_learner_save(learner, data->data + NAME);
+    return SOMA_OK;
+}
+
+const char *
+soma_adoption_from(const void *data, size_t size)
+{
+    const char *name = data;
+    return size > NAME && !name[NAME - 1] ? name : NULL;
+}
+
+soma_status
+soma_adoption_apply(const void *data, size_t size, soma_learner *learner,
+                    soma_error *err)
+{
+    if (!soma_adoption_from(data, size))
+        return soma_error_set(err, SOMA_E_FORMAT,
+                              "%zu bytes are no adopted state", size);
+    return soma_learner_load(learner, (const unsigned char *)data + NAME,
+                             size - NAME, err);
 }

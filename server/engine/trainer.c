@@ -148,15 +148,28 @@ soma_trainer_is_ready(const soma_trainer *trainer)
     return atomic_load(&trainer->state) == SOMA_TRAINER_READY;
 }
 
+static void
+tell_guard(const soma_trainer *trainer, soma_trainer_report *report)
+{
+    const soma_verdict *last = &trainer->guard.last;
+    report->guard_judged = last->examples;
+    report->guard_base = trainer->guard.base.right;
+    report->guard_right = last->right;
+    report->guard_loss = last->examples ? last->loss / last->examples : 0;
+    report->guard_version = last->version;
+    report->guard_good = trainer->guard.good;
+}
+
 void
 soma_trainer_tell(soma_trainer *trainer)
 {
     pthread_mutex_lock(&trainer->lock);
     soma_trainer_report *report = &trainer->report;
-    report->stopped = trainer->troubled;
-    if (trainer->troubled)
-        report->err = trainer->trouble;
+    report->stopped = trainer->troubled || trainer->guard.stopped;
+    if (report->stopped)
+        report->err = trainer->troubled ? trainer->trouble : trainer->guard.why;
     report->checkpoint = trainer->checkpoint;
+    tell_guard(trainer, report);
     if (trainer->learner) {
         soma_learner_memory(trainer->learner, &report->active, &report->kept,
                             &report->stream);
@@ -190,6 +203,12 @@ handle(soma_trainer *trainer, soma_job *group, int examples)
         break;
     case SOMA_JOB_HISTORY:
         soma_trainer_history(trainer, group);
+        break;
+    case SOMA_JOB_STATE:
+        soma_trainer_give(trainer, group);
+        break;
+    case SOMA_JOB_ADOPT:
+        soma_trainer_adopt(trainer, group);
         break;
     }
     soma_trainer_tell(trainer);
@@ -235,6 +254,7 @@ trainer_free(soma_trainer *trainer)
     soma_learner_free(trainer->learner);
     soma_model_free(trainer->base);
     soma_saver_stop(&trainer->saver);
+    soma_guard_free(&trainer->guard);
     free(trainer->path);
     free(trainer->records);
     free(trainer->lessons);
@@ -255,6 +275,8 @@ soma_trainer_start(const soma_trainer_options *options, const soma_pupil *pupil,
     trainer->last = &trainer->first;
     trainer->report.learning = options->learning;
     trainer->report.kept = trainer->report.active = pupil->memory->count;
+    trainer->report.guard = pupil->guard->count;
+    trainer->report.guard_drop = options->guard_drop;
     if (options->data &&
         asprintf(&trainer->path, "%s/%s.db", options->data, pupil->name) < 0) {
         free(trainer);

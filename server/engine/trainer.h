@@ -8,11 +8,15 @@
 #include "server/engine/snapshot.h"
 
 typedef struct soma_trainer soma_trainer;
+struct soma_registry;
+struct soma_served;
 
 typedef enum soma_job_kind {
     SOMA_JOB_LEARN,    /* examples */
     SOMA_JOB_ROLLBACK, /* back to an earlier version */
-    SOMA_JOB_HISTORY   /* what was recorded */
+    SOMA_JOB_HISTORY,  /* what was recorded */
+    SOMA_JOB_STATE,    /* a copy of the state of learning */
+    SOMA_JOB_ADOPT     /* take over such a copy of another model's */
 } soma_job_kind;
 
 /* A record as SOMA_JOB_HISTORY gives it. */
@@ -20,6 +24,7 @@ typedef struct soma_taught {
     soma_record record; /* x points into the job's `values`, or is NULL; data is
                            not given */
     soma_lesson lesson; /* version 0: not known any more */
+    char from[SOMA_ORIGIN_MAX + 1]; /* of an adoption: the model's name */
 } soma_taught;
 
 /* Work for the trainer. It belongs to whoever submitted it, but from a
@@ -47,6 +52,26 @@ typedef struct soma_job {
     float *values;       /* to be freed */
     int taught_count;
 
+    /* A copy of the state: */
+    bool with_base;   /* and of the model file */
+    soma_bytes state; /* an adoption's data (replay.h), to be freed; NULL:
+                         nothing was ever learned */
+    soma_bytes base;  /* to be freed */
+    char digest[SOMA_DIGEST_HEX + 1]; /* of the base */
+    char from[SOMA_ORIGIN_MAX + 1];   /* whose it is; its version: target */
+    int size;                         /* values of an example */
+    unsigned char settings[SOMA_LEARNING_BYTES];
+    /* To take it over: only if it is better than what is there, or `force`.
+     * What both read of the guard set, 0..1, own and theirs; -1: there is no
+     * such set. */
+    bool force;
+    double accuracy[2];
+    /* The registry's, for forks and promotions: */
+    struct soma_registry *registry;
+    struct soma_served *heir;
+    char name[SOMA_ORIGIN_MAX + 1]; /* of the fork */
+    void (*finally)(struct soma_job *job);
+
     uint64_t version; /* in force when it was done */
     soma_error err;   /* err.status SOMA_OK: all is recorded, learned (or
                          rejected) and published */
@@ -58,6 +83,7 @@ typedef struct soma_job {
 /* What a trainer needs to know of its model, all borrowed. */
 typedef struct soma_pupil {
     const char *name;
+    const char *origin; /* of a fork; else NULL */
     const soma_classes *classes;
     const soma_memory *memory; /* base memory */
     const soma_memory *guard;
@@ -71,8 +97,18 @@ typedef enum soma_new_base {
     SOMA_BASE_RELEARN  /* the same, with the old one's examples in it */
 } soma_new_base;
 
+/* What to do when the model reads its guard set too badly. */
+typedef enum soma_guard_action {
+    SOMA_GUARD_STOP,      /* learn nothing more, until it is better again */
+    SOMA_GUARD_ROLL_BACK, /* to the last version that was good, and go on */
+    SOMA_GUARD_WARN       /* say so in the log */
+} soma_guard_action;
+
 typedef struct soma_trainer_options {
     soma_learning learning;
+    long guard_every;  /* judge after so many examples; 0: never */
+    double guard_drop; /* points of accuracy that may be lost, of 100 */
+    soma_guard_action guard_action;
     int max_waiting;          /* examples that may wait */
     const char *data;         /* folder of journals; NULL: in memory */
     size_t journal_bytes;     /* of a journal in memory */
@@ -97,8 +133,17 @@ typedef struct soma_trainer_report {
                             the journal's records alone; 0: all */
     uint64_t checkpoint; /* version of the newest one */
     int active, kept, stream; /* examples to rehearse */
+    /* The guard set: its size (0: there is none); how many of it the model file
+     * and the version that was judged last read right, and the latter's mean
+     * loss. guard_judged 0: neither is known yet. */
+    int guard, guard_judged, guard_base, guard_right;
+    double guard_loss, guard_drop;
+    uint64_t guard_version, guard_good;
     soma_learning learning;
 } soma_trainer_report;
+
+/* Milliseconds since 1970, UTC. */
+int64_t soma_trainer_now(void);
 
 /* Begins to recover what the journal holds. `pupil` is copied, what it points
  * to must outlive the trainer. */

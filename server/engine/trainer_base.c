@@ -112,13 +112,9 @@ soma_trainer_change_base(soma_trainer *trainer, const soma_journal_base *base,
     soma_status status = make_new(trainer, base, next, err);
     if (status)
         return status;
-    for (int i = 0;; i++) {
-        snprintf(aside, sizeof aside, "%s.old-%d", trainer->path, i);
-        if (!link(trainer->path, aside))
-            break;
-        if (i == 999)
-            return soma_error_errno(err, "setting aside", trainer->path);
-    }
+    status = soma_journal_set_aside(trainer->path, aside, sizeof aside, err);
+    if (status)
+        return status;
     if (rename(next, trainer->path))
         return soma_error_errno(err, "renaming to", trainer->path);
     soma_log(SOMA_LOG_WARNING, "new-base", "model", trainer->pupil.name,

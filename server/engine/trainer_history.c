@@ -31,8 +31,30 @@ build_version(soma_trainer *trainer, uint64_t version, soma_learner **learner,
     return err->status;
 }
 
-/* The record, and all lessons so far: what is undone is not replayed at the
- * next start. */
+soma_status
+soma_trainer_append_leap(soma_trainer *trainer, const soma_record *record,
+                         soma_error *err)
+{
+    soma_journal_group group = {.records = record,
+                                .count = 1,
+                                .lessons = trainer->lessons,
+                                .lesson_count = trainer->lesson_count};
+    return soma_trainer_append(trainer, &group, err);
+}
+
+soma_status
+soma_trainer_leap(soma_trainer *trainer, soma_learner *learner, soma_error *err)
+{
+    soma_learner_free(trainer->learner);
+    trainer->learner = learner;
+    trainer->seq++;
+    trainer->guard.due = true;
+    /* A checkpoint here spares the next start the way back and forth. */
+    soma_saver_begin(&trainer->saver, learner, trainer->seq, soma_trainer_now(),
+                     NULL);
+    return soma_trainer_publish(trainer, err);
+}
+
 static soma_status
 record_rollback(soma_trainer *trainer, uint64_t target, soma_error *err)
 {
@@ -44,15 +66,11 @@ record_rollback(soma_trainer *trainer, uint64_t target, soma_error *err)
                           .target = target,
                           .data = settings,
                           .data_size = sizeof settings};
-    soma_journal_group group = {.records = &record,
-                                .count = 1,
-                                .lessons = trainer->lessons,
-                                .lesson_count = trainer->lesson_count};
-    return soma_trainer_append(trainer, &group, err);
+    return soma_trainer_append_leap(trainer, &record, err);
 }
 
-static soma_status
-roll_back(soma_trainer *trainer, uint64_t target, soma_error *err)
+soma_status
+soma_trainer_roll_back(soma_trainer *trainer, uint64_t target, soma_error *err)
 {
     soma_learner *learner = NULL;
     soma_learning settings;
@@ -69,13 +87,7 @@ roll_back(soma_trainer *trainer, uint64_t target, soma_error *err)
         soma_learner_free(learner);
         return status;
     }
-    soma_learner_free(trainer->learner);
-    trainer->learner = learner;
-    trainer->seq++;
-    /* A checkpoint here spares the next start the way back and forth. */
-    soma_saver_begin(&trainer->saver, learner, trainer->seq, soma_trainer_now(),
-                     NULL);
-    return soma_trainer_publish(trainer, err);
+    return soma_trainer_leap(trainer, learner, err);
 }
 
 void
@@ -83,7 +95,7 @@ soma_trainer_rollback(soma_trainer *trainer, soma_job *job)
 {
     soma_error err;
     job->err.status = SOMA_OK;
-    soma_status status = roll_back(trainer, job->target, &err);
+    soma_status status = soma_trainer_roll_back(trainer, job->target, &err);
     if (!status) {
         char version[24], target[24];
         snprintf(version, sizeof version, "%" PRIu64, trainer->seq);
@@ -103,6 +115,10 @@ take(const soma_record *record, void *arg, soma_error *err)
     soma_taught *taught = &job->taught[job->taught_count];
     (void)err;
     taught->record = *record;
+    if (record->kind == SOMA_RECORD_ADOPTION) {
+        const char *from = soma_adoption_from(record->data, record->data_size);
+        snprintf(taught->from, sizeof taught->from, "%s", from ? from : "");
+    }
     taught->record.data = NULL;
     taught->record.data_size = 0;
     taught->record.x = NULL;

@@ -81,6 +81,7 @@ describe_base(soma_trainer *trainer, const char *digest, soma_bytes *model,
     *base = (soma_journal_base){.digest = digest,
                                 .model = model->data,
                                 .model_size = model->size,
+                                .origin = trainer->pupil.origin,
                                 .size = trainer->base->spec.input.size,
                                 .now = soma_trainer_now()};
     soma_learning_pack(&trainer->options.learning, base->settings);
@@ -103,6 +104,20 @@ clone_base(soma_trainer *trainer, soma_error *err)
         trainer->base = soma_model_clone(
             soma_shelf_current(trainer->pupil.shelf)->model, err);
     return trainer->base ? SOMA_OK : SOMA_E_MEMORY;
+}
+
+soma_status
+soma_trainer_describe_base(soma_trainer *trainer,
+                           char digest[SOMA_DIGEST_HEX + 1], soma_bytes *model,
+                           soma_error *err)
+{
+    soma_journal_base base;
+    soma_status status = clone_base(trainer, err);
+    if (!status)
+        status = digest_of_base(trainer, digest, err);
+    if (!status && model)
+        status = describe_base(trainer, digest, model, &base, err);
+    return status;
 }
 
 static soma_status
@@ -236,6 +251,7 @@ soma_trainer_recover(soma_trainer *trainer, soma_error *err)
         status = apply_settings(trainer, err);
     if (!status)
         status = soma_trainer_publish(trainer, err);
+    trainer->guard.due = true;
     if (!status)
         log_recovery(trainer, began);
     return status;
@@ -329,15 +345,14 @@ soma_trainer_mend(soma_trainer *trainer, soma_error *err)
         return err->status;
     }
     const soma_journal_backend *backend = trainer->journal->backend;
-    uint64_t rollback = 0, target;
+    soma_leap leap = {.seq = 0};
     soma_saver_stop(&trainer->saver);
     soma_status status = backend->reopen(trainer->journal, err);
     if (!status)
         status = backend->info(trainer->journal, &info, err);
     if (!status)
-        status = backend->last_rollback(trainer->journal, info.last, &rollback,
-                                        &target, err);
-    if (!status && (!trainer->learner || rollback > trainer->seq))
+        status = backend->last_leap(trainer->journal, info.last, &leap, err);
+    if (!status && (!trainer->learner || leap.seq > trainer->seq))
         status = rebuild(trainer, err);
     else if (!status)
         status = soma_replay_forward(&trainer->replay, trainer->learner,
@@ -417,7 +432,9 @@ soma_trainer_housekeep(soma_trainer *trainer)
         save_part(trainer, &err);
     else if (trainer->trimming)
         trim(trainer);
-    return (trainer->saver.state || trainer->trimming) && !trainer->troubled;
+    bool judging = soma_guard_step(trainer);
+    return (trainer->saver.state || trainer->trimming || judging) &&
+           !trainer->troubled;
 }
 
 void

@@ -1,4 +1,5 @@
 /* A group of examples, from the queue to the answer. */
+#include "server/engine/recall.h"
 #include "server/engine/trainer_parts.h"
 
 #include <stdlib.h>
@@ -9,6 +10,12 @@
 static soma_status
 refuse_key(const soma_job *job, soma_error *err)
 {
+    size_t head = strlen(SOMA_RECALL_KEY);
+    if (!strncmp(job->key->text, SOMA_RECALL_KEY, head))
+        return soma_error_set(err, SOMA_E_CONFLICT,
+                              "the input \"%s\" was labelled before, in "
+                              "another way; teach its pixels to correct that",
+                              job->key->text + head);
     return soma_error_set(err, SOMA_E_CONFLICT,
                           "Idempotency-Key \"%s\" came before with another "
                           "request; each request needs a key of its own",
@@ -154,9 +161,14 @@ record_group(soma_trainer *trainer, soma_job *group, int examples, batch *b,
     }
     if (status)
         return status;
-    for (soma_job *job = group; job; job = job->next)
-        if (is_new(trainer, group, job))
+    for (soma_job *job = group; job; job = job->next) {
+        if (!is_new(trainer, group, job))
+            continue;
+        if (trainer->guard.stopped)
+            job->err = trainer->guard.why;
+        else
             add_records(trainer, b, job, now);
+    }
     if (!b->count)
         return SOMA_OK;
     soma_journal_group written = {.records = trainer->records,

@@ -3,11 +3,38 @@
 #ifndef SOMA_ENGINE_TRAINER_PARTS_H
 #define SOMA_ENGINE_TRAINER_PARTS_H
 
+#include "core/pass.h"
 #include "server/engine/replay.h"
 #include "server/engine/saver.h"
 #include "server/engine/trainer.h"
 
 #include <pthread.h>
+
+/* How a version reads the guard set. */
+typedef struct soma_verdict {
+    uint64_t version;
+    int examples, right;
+    double loss; /* sum */
+} soma_verdict;
+
+/* trainer_guard.c */
+typedef struct soma_guard {
+    /* The judging that is under way, of `judged`, which is pinned; of the base
+     * if that is NULL. */
+    bool busy;
+    soma_snapshot *judged;
+    soma_verdict running;
+    soma_workspace *ws; /* scratch, made when it is first needed */
+    float *x;
+
+    soma_verdict base, last; /* examples 0: not yet judged */
+    bool due;                /* judge at once, not after so many examples */
+    uint64_t asked;          /* the version that was judged last */
+    uint64_t good;           /* the newest one that was good; 0: none yet */
+    bool bad;                /* the last verdict is */
+    bool stopped;
+    soma_error why;
+} soma_guard;
 
 struct soma_trainer {
     soma_trainer_options options;
@@ -41,12 +68,10 @@ struct soma_trainer {
     uint64_t checkpoint;   /* version of the newest one */
     int64_t checkpoint_at; /* when it was begun, milliseconds */
     bool trimming;
+    soma_guard guard;
 };
 
 /* ---- trainer.c ---- */
-
-/* Milliseconds since 1970, UTC. */
-int64_t soma_trainer_now(void);
 
 /* Makes the learner's weights the ones in force. */
 soma_status soma_trainer_publish(soma_trainer *trainer, soma_error *err);
@@ -65,9 +90,33 @@ void soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples);
 /* ---- trainer_history.c ---- */
 
 void soma_trainer_rollback(soma_trainer *trainer, soma_job *job);
+/* Records it and makes it the version in force. SOMA_E_NOT_FOUND: there is no
+ * such version, or it can no longer be rebuilt. */
+soma_status soma_trainer_roll_back(soma_trainer *trainer, uint64_t target,
+                                   soma_error *err);
 void soma_trainer_history(soma_trainer *trainer, soma_job *job);
 
+/* Another state of learning than the last one and a step: records it, and all
+ * lessons so far, since what is behind a leap is not replayed at the next
+ * start; then makes `learner`, which it takes over, the one in force. */
+soma_status soma_trainer_append_leap(soma_trainer *trainer,
+                                     const soma_record *record,
+                                     soma_error *err);
+soma_status soma_trainer_leap(soma_trainer *trainer, soma_learner *learner,
+                              soma_error *err);
+
+/* ---- trainer_adopt.c ---- */
+
+void soma_trainer_give(soma_trainer *trainer, soma_job *job);
+void soma_trainer_adopt(soma_trainer *trainer, soma_job *job);
+
 /* ---- trainer_journal.c ---- */
+
+/* The digest of what the model began with, and its model file where `model` is
+ * not NULL: to be freed. */
+soma_status soma_trainer_describe_base(soma_trainer *trainer,
+                                       char digest[SOMA_DIGEST_HEX + 1],
+                                       soma_bytes *model, soma_error *err);
 
 /* Opens the journal if there is one and brings learner and shelf to its end. */
 soma_status soma_trainer_recover(soma_trainer *trainer, soma_error *err);
@@ -104,6 +153,19 @@ bool soma_trainer_housekeep(soma_trainer *trainer);
 
 /* The last checkpoint, before the end. */
 void soma_trainer_settle(soma_trainer *trainer);
+
+/* ---- trainer_guard.c ---- */
+
+/* Judges a few rows, if it is time for it. True: there is more to do. */
+bool soma_guard_step(soma_trainer *trainer);
+void soma_guard_free(soma_guard *guard);
+
+/* Judges any model at once, by the whole set. SOMA_E_MEMORY. */
+soma_status soma_guard_judge(soma_trainer *trainer, const soma_model *model,
+                             soma_verdict *verdict, soma_error *err);
+double soma_verdict_accuracy(const soma_verdict *verdict);
+/* More right, or as many at a smaller loss. */
+bool soma_verdict_better(const soma_verdict *a, const soma_verdict *b);
 
 /* ---- trainer_base.c ---- */
 

@@ -23,6 +23,17 @@ soma_outcome soma_api_examples(soma_request *request);
 void soma_api_listed(soma_request *request, const soma_snapshot *snapshot,
                      const float *scores);
 
+/* api_forks.c */
+soma_outcome soma_api_fork(soma_request *request);
+void soma_api_forked(soma_request *request, const soma_snapshot *snapshot,
+                     const float *scores);
+soma_outcome soma_api_promote(soma_request *request);
+void soma_api_promoted(soma_request *request, const soma_snapshot *snapshot,
+                       const float *scores);
+soma_outcome soma_api_remove(soma_request *request);
+void soma_api_removed(soma_request *request, const soma_snapshot *snapshot,
+                      const float *scores);
+
 /* api_models.c */
 soma_outcome soma_api_models(soma_request *request);
 soma_outcome soma_api_model(soma_request *request);

@@ -162,6 +162,13 @@ put_record(soma_request *request, const soma_taught *taught)
     case SOMA_RECORD_SETTINGS:
         soma_text_put(text, ",\"settings\":true");
         break;
+    case SOMA_RECORD_ADOPTION:
+        soma_text_put(text, ",\"promoted\":{\"from\":");
+        soma_text_quote(text, taught->from);
+        soma_text_put(text, ",\"version\":");
+        soma_text_whole(text, taught->record.target);
+        soma_text_put(text, "}");
+        break;
     }
     soma_text_put(text, "}");
 }

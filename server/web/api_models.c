@@ -64,6 +64,37 @@ describe_learning(const soma_trainer_report *report)
     return json;
 }
 
+/* The guard examples, and what was read of them; NULL: there are none. */
+static json_t *
+describe_guard(const soma_trainer_report *report)
+{
+    if (!report->guard)
+        return NULL;
+    json_t *json = json_pack("{s:i}", "examples", report->guard);
+    if (!json || !report->guard_judged)
+        return json;
+    double of = report->guard_judged, base = report->guard_base / of;
+    json_t *verdict =
+        json_pack("{s:f, s:f, s:I, s:f, s:f, s:I}", "accuracy",
+                  report->guard_right / of, "loss", report->guard_loss,
+                  "version", (json_int_t)report->guard_version, "file_accuracy",
+                  base, "bound", base - report->guard_drop / 100, "last_good",
+                  (json_int_t)report->guard_good);
+    json_object_update(json, verdict);
+    json_decref(verdict);
+    return json;
+}
+
+static json_t *
+describe_delayed(soma_served *served)
+{
+    soma_recall_counts counts = soma_recall_count(&served->recall);
+    return json_pack("{s:I, s:I, s:I}", "remembered",
+                     (json_int_t)counts.remembered, "labelled",
+                     (json_int_t)counts.labelled, "right",
+                     (json_int_t)counts.right);
+}
+
 /* What GET /models/{model} answers; a new reference, or NULL with *err. */
 static json_t *
 describe(soma_served *served, soma_error *err)
@@ -78,12 +109,13 @@ describe(soma_served *served, soma_error *err)
                              (json_int_t)snapshot->version, "digest", digest);
     json_t *spec = soma_checkpoint_describe(&served->spec, snapshot->model,
                                             &served->classes);
-    json_t *rest =
-        json_pack("{s:I, s:I, s:o, s:o}", "parameters",
-                  (json_int_t)served->spec.trainable, "examples",
-                  (json_int_t)snapshot->progressive.examples, "progressive",
-                  describe_progress(served, &snapshot->progressive), "learning",
-                  describe_learning(&report));
+    json_t *rest = json_pack(
+        "{s:I, s:I, s:o, s:o, s:o*, s:o, s:s*}", "parameters",
+        (json_int_t)served->spec.trainable, "examples",
+        (json_int_t)snapshot->progressive.examples, "progressive",
+        describe_progress(served, &snapshot->progressive), "learning",
+        describe_learning(&report), "guard", describe_guard(&report), "delayed",
+        describe_delayed(served), "fork_of", served->origin);
     if (!json || !spec || !rest || json_object_update(json, spec) ||
         json_object_update(json, rest)) {
         soma_error_memory(err, "a model's description");
@@ -118,11 +150,12 @@ reply_json(soma_request *request, json_t *json)
 soma_outcome
 soma_api_models(soma_request *request)
 {
-    const soma_registry *registry = request->worker->web->registry;
+    soma_served *models[SOMA_MAX_MODELS];
+    int count = soma_registry_list(request->worker->web->registry, models);
     json_t *list = json_array();
-    for (int i = 0; i < registry->count; i++) {
+    for (int i = 0; i < count; i++) {
         soma_error err;
-        json_t *model = describe(registry->models[i], &err);
+        json_t *model = describe(models[i], &err);
         if (!model) {
             json_decref(list);
             return soma_reply_failure(request, &err);

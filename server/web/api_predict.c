@@ -18,7 +18,7 @@ likely_batch(soma_request *request)
     if (soma_registry_find(registry, request->model[0] ? request->model : NULL,
                            &served, NULL))
         return NULL;
-    return &request->worker->batches[served->index];
+    return soma_worker_batch(request->worker, served);
 }
 
 /* Numbers are decoded to where they will be used: behind the last row of the
@@ -69,9 +69,14 @@ keep_rows(soma_request *request, const float *rows, soma_refusal *refusal)
 static bool
 place_rows(soma_request *request, const float *rows, soma_refusal *refusal)
 {
-    soma_batch *batch = &request->worker->batches[request->served->index];
+    soma_batch *batch = soma_worker_batch(request->worker, request->served);
     size_t size = (size_t)request->served->spec.input.size;
     int room;
+    if (!batch) {
+        refusal->status = 0; /* it is in err */
+        soma_error_memory(&refusal->err, "a batch");
+        return false;
+    }
     float *next = soma_batch_next(batch, &room);
     if (request->rows <= room) {
         if (rows != next)
@@ -105,6 +110,20 @@ take_top_k(soma_request *request, const json_t *value, soma_refusal *refusal)
     return true;
 }
 
+/* Whether the input is to be remembered: "remember", or ?remember=1. */
+static bool
+take_remember(soma_request *request, const json_t *value, soma_refusal *refusal)
+{
+    const char *text = request->asked_to_remember;
+    value = json_is_null(value) ? NULL : value;
+    bool good = value ? json_is_boolean(value)
+                      : !text || !strcmp(text, "0") || !strcmp(text, "1");
+    request->remember = value ? json_is_true(value) : text && *text == '1';
+    return good || soma_refuse(refusal, 400, "bad_remember",
+                               "\"remember\": expected true or false, in the "
+                               "query 1 or 0");
+}
+
 static bool
 take_json(soma_request *request, soma_refusal *refusal)
 {
@@ -114,7 +133,9 @@ take_json(soma_request *request, soma_refusal *refusal)
         soma_input_json(request, &document, refusal) &&
         soma_input_model(request, json_object_get(document.json, "model"),
                          refusal) &&
-        take_top_k(request, json_object_get(document.json, "top_k"), refusal);
+        take_top_k(request, json_object_get(document.json, "top_k"), refusal) &&
+        take_remember(request, json_object_get(document.json, "remember"),
+                      refusal);
     if (good && !(pixels = json_object_get(document.json, "pixels")))
         good = soma_refuse(refusal, 400, "no_pixels", "\"pixels\" is missing");
     if (good) {
@@ -144,6 +165,7 @@ take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
     int max_rows = request->worker->web->options.max_rows;
     return soma_input_model(request, NULL, refusal) &&
            take_top_k(request, NULL, refusal) &&
+           take_remember(request, NULL, refusal) &&
            (kind == SOMA_BODY_BYTES
                 ? soma_input_bytes(request, max_rows, refusal)
                 : soma_input_picture(request, refusal)) &&
@@ -248,6 +270,38 @@ put_row(soma_request *request, const float *scores, float *answer)
     soma_text_put(text, "]");
 }
 
+/* Where the input of row r stands still. */
+static const float *
+row_at(const soma_request *request, int r)
+{
+    size_t size = (size_t)request->served->spec.input.size;
+    const soma_batch *batch = &request->worker->batches[request->served->index];
+    return request->offset < 0
+               ? request->x + (size_t)r * size
+               : batch->x + (size_t)(request->offset + r) * size;
+}
+
+/* Remembers row r, and says under which id. */
+static bool
+put_id(soma_request *request, int r, uint64_t version, const float *scores)
+{
+    char id[SOMA_RECALL_ID + 1];
+    soma_error err;
+    const soma_spec *spec = &request->served->spec;
+    soma_recalled answer = {
+        version, soma_loss_decide(spec->loss, spec->outputs, scores)};
+    int64_t now = (int64_t)(soma_worker_now() / 1000000);
+    if (soma_recall_put(&request->served->recall, row_at(request, r), &answer,
+                        now, id, &err)) {
+        soma_reply_failure(request, &err);
+        return false;
+    }
+    soma_text_put(&request->reply.text, ",\"id\":\"");
+    soma_text_put(&request->reply.text, id);
+    soma_text_put(&request->reply.text, "\"");
+    return true;
+}
+
 void
 soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
                    const float *scores)
@@ -267,15 +321,23 @@ soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
     soma_text_put(text, ",\"version\":");
     soma_text_whole(text, snapshot->version);
     soma_text_put(text, request->list ? ",\"predictions\":[" : ",");
+    bool good = true;
     for (int r = 0; r < request->rows; r++) {
         if (request->list)
             soma_text_put(text, r ? ",{" : "{");
-        put_row(request, scores + (size_t)r * outputs, answer);
+        const float *row = scores + (size_t)r * outputs;
+        put_row(request, row, answer);
+        if (request->remember && !put_id(request, r, snapshot->version, row)) {
+            good = false;
+            break;
+        }
         if (request->list)
             soma_text_put(text, "}");
     }
-    soma_text_put(text, request->list ? "]}\n" : "}\n");
     if (answer != few)
         free(answer);
+    if (!good)
+        return;
+    soma_text_put(text, request->list ? "]}\n" : "}\n");
     soma_reply_text(request, "application/json");
 }

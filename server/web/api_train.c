@@ -8,6 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A label that came later than its input. */
+typedef struct soma_label {
+    char id[SOMA_RECALL_ID + 1]; /* "": the input came with it */
+    soma_recalled served;        /* what was answered then */
+} soma_label;
+
 static bool
 no_memory(soma_refusal *refusal)
 {
@@ -24,37 +30,69 @@ make_room(soma_request *request, size_t rows, soma_refusal *refusal)
     return (request->labels && request->lessons) || no_memory(refusal);
 }
 
-/* The example in `object`: its pixels go to row `row`, which must be where
- * they are or before. */
+/* The remembered input of this id, to `to` [size]. */
 static bool
-take_example(soma_request *request, const soma_document *document,
-             const json_t *object, int row, const char *prefix,
-             soma_refusal *refusal)
+recall(soma_request *request, const json_t *id, int row, const char *where,
+       float *to, soma_refusal *refusal)
 {
-    char pixels_at[64], label_at[64];
+    const char *text = json_string_value(id);
+    soma_label *label = &request->delayed[row];
+    int64_t now = (int64_t)(soma_worker_now() / 1000000);
+    if (!text)
+        return soma_refuse(refusal, 400, "bad_id",
+                           "\"%sid\": expected a string, as /predict gave it",
+                           where);
+    if (soma_recall_get(&request->served->recall, text, now, to, &label->served,
+                        &refusal->err))
+        return soma_refuse(refusal, 404, "unknown_id", "\"%sid\": %s", where,
+                           refusal->err.text);
+    memcpy(label->id, text, sizeof label->id);
+    return true;
+}
+
+static bool
+take_pixels(soma_request *request, const soma_document *document,
+            const json_t *pixels, const char *where, float *to,
+            soma_refusal *refusal)
+{
+    char name[64];
     bool list;
-    snprintf(pixels_at, sizeof pixels_at, "\"%spixels\"", prefix);
-    snprintf(label_at, sizeof label_at, "\"%slabel\"", prefix);
     const soma_spec *spec = &request->served->spec;
-    const json_t *pixels = json_object_get(object, "pixels");
     const soma_array *array = soma_document_array(document, pixels);
+    snprintf(name, sizeof name, "\"%spixels\"", where);
     if (!pixels)
-        return soma_refuse(refusal, 400, "no_pixels", "%s is missing",
-                           pixels_at);
+        return soma_refuse(refusal, 400, "no_pixels",
+                           "%s is missing (or \"id\", of an input that "
+                           "/predict remembered)",
+                           name);
     if (!array)
         return soma_refuse(refusal, 400, "wrong_shape",
-                           "%s: expected %d numbers, evenly nested", pixels_at,
+                           "%s: expected %d numbers, evenly nested", name,
                            spec->input.size);
-    int rows = soma_input_rows(array, &request->floats, spec, 1, pixels_at,
-                               &list, refusal);
-    if (rows == 0 ||
-        !soma_input_label(request->served, json_object_get(object, "label"),
-                          label_at, &request->labels[row], refusal))
+    if (!soma_input_rows(array, &request->floats, spec, 1, name, &list,
+                         refusal))
         return false;
-    size_t size = (size_t)spec->input.size;
-    memmove(request->floats.data + (size_t)row * size,
-            request->floats.data + array->first, size * sizeof(float));
+    memmove(to, request->floats.data + array->first,
+            (size_t)spec->input.size * sizeof *to);
     return true;
+}
+
+/* The example in `object`: its input goes to `to` [size], which must be where
+ * its pixels are or before, or in other memory. */
+static bool
+take_example(soma_request *request, const soma_document *document,
+             const json_t *object, int row, const char *where, float *to,
+             soma_refusal *refusal)
+{
+    char label_at[64];
+    const json_t *id = json_object_get(object, "id");
+    const json_t *pixels = json_object_get(object, "pixels");
+    snprintf(label_at, sizeof label_at, "\"%slabel\"", where);
+    return (id && !pixels
+                ? recall(request, id, row, where, to, refusal)
+                : take_pixels(request, document, pixels, where, to, refusal)) &&
+           soma_input_label(request->served, json_object_get(object, "label"),
+                            label_at, &request->labels[row], refusal);
 }
 
 /* Examples stand in the document in the order of their numbers' floats unless
@@ -74,12 +112,59 @@ in_order(const soma_document *document, const json_t *examples, size_t size)
     return true;
 }
 
+/* Memory of their own for the rows of a request, where not all of them come
+ * with it. */
+static bool
+make_rows(soma_request *request, size_t count, float **rows,
+          soma_refusal *refusal)
+{
+    size_t bytes =
+        count * (size_t)request->served->spec.input.size * sizeof **rows;
+    refusal->status = 0;
+    if (!soma_request_charge(request, bytes))
+        return !soma_request_busy(&refusal->err);
+    *rows = malloc(bytes);
+    request->delayed = calloc(count, sizeof *request->delayed);
+    return (*rows && request->delayed) || no_memory(refusal);
+}
+
+static bool
+has_ids(const json_t *examples)
+{
+    for (size_t i = 0; i < json_array_size(examples); i++)
+        if (json_object_get(json_array_get(examples, i), "id"))
+            return true;
+    return false;
+}
+
+static bool
+take_rows(soma_request *request, const soma_document *document,
+          const json_t *examples, float *rows, soma_refusal *refusal)
+{
+    size_t size = (size_t)request->served->spec.input.size;
+    for (size_t i = 0; i < json_array_size(examples); i++) {
+        char where[40];
+        const json_t *example = json_array_get(examples, i);
+        snprintf(where, sizeof where, "examples[%zu].", i);
+        if (!json_is_object(example))
+            return soma_refuse(refusal, 400, "bad_examples",
+                               "\"examples[%zu]\": expected an object", i);
+        if (!take_example(request, document, example, (int)i, where,
+                          rows + i * size, refusal))
+            return false;
+    }
+    return true;
+}
+
 static bool
 take_examples(soma_request *request, const soma_document *document,
               const json_t *examples, soma_refusal *refusal)
 {
     size_t count = json_array_size(examples);
+    size_t size = (size_t)request->served->spec.input.size;
     size_t most = (size_t)request->worker->web->options.max_rows;
+    bool ids = has_ids(examples);
+    float *rows = request->floats.data;
     if (count == 0)
         return soma_refuse(refusal, 400, "no_examples",
                            "\"examples\": expected an array of {\"pixels\", "
@@ -89,26 +174,43 @@ take_examples(soma_request *request, const soma_document *document,
                            "\"examples\": %zu, at most %zu may come in one "
                            "request",
                            count, most);
-    size_t size = (size_t)request->served->spec.input.size;
     if (!make_room(request, count, refusal))
         return false;
-    if (!in_order(document, examples, size))
+    if (!ids && !in_order(document, examples, size))
         return soma_refuse(refusal, 400, "bad_examples",
                            "\"examples\": expected each to have pixels of its "
                            "own");
-    for (size_t i = 0; i < count; i++) {
-        char prefix[40];
-        const json_t *example = json_array_get(examples, i);
-        snprintf(prefix, sizeof prefix, "examples[%zu].", i);
-        if (!json_is_object(example))
-            return soma_refuse(refusal, 400, "bad_examples",
-                               "\"examples[%zu]\": expected an object", i);
-        if (!take_example(request, document, example, (int)i, prefix, refusal))
-            return false;
+    if (ids && !make_rows(request, count, &rows, refusal))
+        return false;
+    bool good = take_rows(request, document, examples, rows, refusal);
+    if (ids) {
+        soma_floats_free(&request->floats);
+        request->floats =
+            (soma_floats){rows, count * size, count * size, count * size, true};
     }
     request->rows = (int)count;
     request->list = true;
-    return true;
+    return good;
+}
+
+static bool
+take_one(soma_request *request, const soma_document *document,
+         soma_refusal *refusal)
+{
+    size_t size = (size_t)request->served->spec.input.size;
+    if (!make_room(request, 1, refusal))
+        return false;
+    request->rows = 1;
+    if (json_object_get(document->json, "id")) {
+        refusal->status = 0;
+        request->delayed = calloc(1, sizeof *request->delayed);
+        if (!request->delayed)
+            return no_memory(refusal);
+        if (soma_floats_reserve(&request->floats, size, &refusal->err))
+            return false;
+    }
+    return take_example(request, document, document->json, 0, "",
+                        request->floats.data, refusal);
 }
 
 /* "learning_rate", of the body or the query; without it the settings' own. */
@@ -145,18 +247,11 @@ take_json(soma_request *request, soma_refusal *refusal)
                     request, json_object_get(document.json, "model"), refusal);
     if (good) {
         const json_t *examples = json_object_get(document.json, "examples");
-        good = take_rate(
-            request, json_object_get(document.json, "learning_rate"), refusal);
-        if (!good) {
-            ;
-        } else if (examples) {
-            good = take_examples(request, &document, examples, refusal);
-        } else {
-            good =
-                make_room(request, 1, refusal) &&
-                take_example(request, &document, document.json, 0, "", refusal);
-            request->rows = 1;
-        }
+        good =
+            take_rate(request, json_object_get(document.json, "learning_rate"),
+                      refusal) &&
+            (examples ? take_examples(request, &document, examples, refusal)
+                      : take_one(request, &document, refusal));
     }
     soma_document_free(&document);
     return good;
@@ -200,7 +295,22 @@ take_fingerprint(soma_request *request)
                   (const uint8_t *)request->floats.data);
     sha256_digest(&context, sizeof request->key.fingerprint,
                   request->key.fingerprint);
-    strcpy(request->key.text, request->idempotency_key);
+}
+
+/* The label of a remembered input is taught once, whoever says it again. */
+static bool
+take_key(soma_request *request)
+{
+    soma_journal_key *key = &request->key;
+    if (request->idempotency_key)
+        snprintf(key->text, sizeof key->text, "%s", request->idempotency_key);
+    else if (!request->list && request->delayed && request->delayed->id[0])
+        snprintf(key->text, sizeof key->text, SOMA_RECALL_KEY "%s",
+                 request->delayed->id);
+    else
+        return false;
+    take_fingerprint(request);
+    return true;
 }
 
 /* job.rate is there already. */
@@ -214,10 +324,7 @@ fill_job(soma_request *request)
                       .labels = request->labels,
                       .rate = job->rate,
                       .lessons = request->lessons};
-    if (request->idempotency_key) {
-        take_fingerprint(request);
-        job->key = &request->key;
-    }
+    job->key = take_key(request) ? &request->key : NULL;
 }
 
 soma_outcome
@@ -237,10 +344,31 @@ soma_api_train(soma_request *request)
 
 /* ---- The answer ---- */
 
+/* The prediction that was served, now that its label is known. */
 static void
-put_lesson(soma_request *request, const soma_lesson *lesson)
+put_served(soma_request *request, int row)
 {
     soma_text *text = &request->reply.text;
+    if (!request->delayed || !request->delayed[row].id[0])
+        return;
+    const soma_label *delayed = &request->delayed[row];
+    const soma_recalled *served = &delayed->served;
+    soma_recall_label(&request->served->recall, delayed->id,
+                      request->labels[row]);
+    soma_text_put(text, ",\"served\":{\"version\":");
+    soma_text_whole(text, served->version);
+    soma_text_put(text, ",");
+    soma_api_put_class(text, request->served, served->label);
+    soma_text_put(text, served->label == request->labels[row]
+                            ? ",\"right\":true}"
+                            : ",\"right\":false}");
+}
+
+static void
+put_lesson(soma_request *request, int row)
+{
+    soma_text *text = &request->reply.text;
+    const soma_lesson *lesson = &request->lessons[row];
     soma_text_put(text, "\"version\":");
     soma_text_whole(text, lesson->version);
     soma_text_put(text, ",\"loss\":");
@@ -248,6 +376,7 @@ put_lesson(soma_request *request, const soma_lesson *lesson)
     soma_text_put(text, ",\"predicted\":{");
     soma_api_put_class(text, request->served, lesson->predicted);
     soma_text_put(text, lesson->rejected ? "},\"rejected\":true" : "}");
+    put_served(request, row);
 }
 
 void
@@ -268,14 +397,14 @@ soma_api_trained(soma_request *request, const soma_snapshot *snapshot,
     soma_text_quote(text, request->served->name);
     soma_text_put(text, ",");
     if (!request->list) {
-        put_lesson(request, last);
+        put_lesson(request, 0);
     } else {
         soma_text_put(text, "\"version\":");
         soma_text_whole(text, last->version);
         soma_text_put(text, ",\"results\":[");
         for (int i = 0; i < request->rows; i++) {
             soma_text_put(text, i ? ",{" : "{");
-            put_lesson(request, &request->lessons[i]);
+            put_lesson(request, i);
             soma_text_put(text, "}");
         }
         soma_text_put(text, "]");

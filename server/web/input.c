@@ -241,8 +241,10 @@ soma_input_model(soma_request *request, const json_t *name,
     soma_status status =
         soma_registry_find(request->worker->web->registry, wanted,
                            &request->served, &refusal->err);
-    if (!status)
+    if (!status) {
+        soma_served_use(request->served, request->worker->index);
         return true;
+    }
     return soma_refuse(refusal, status == SOMA_E_NOT_FOUND ? 404 : 400,
                        status == SOMA_E_NOT_FOUND ? "unknown_model"
                                                   : "no_model",

@@ -41,9 +41,13 @@ soma_request_argument(soma_request *request, const char *name,
         const char *name;
         const char **value;
     } known[] = {
-        {"label", &request->label},        {"top_k", &request->top_k},
-        {"learning_rate", &request->rate}, {"after", &request->after},
-        {"limit", &request->limit},        {"pixels", &request->pixels},
+        {"label", &request->label},
+        {"top_k", &request->top_k},
+        {"learning_rate", &request->rate},
+        {"after", &request->after},
+        {"limit", &request->limit},
+        {"pixels", &request->pixels},
+        {"remember", &request->asked_to_remember},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, known[i].name) && !*known[i].value)
@@ -71,14 +75,28 @@ soma_request_drop_body(soma_request *request)
 }
 
 void
+soma_request_leave(soma_request *request)
+{
+    if (request->served)
+        soma_served_leave(request->served, request->worker->index);
+    if (request->challenger)
+        soma_served_leave(request->challenger, request->worker->index);
+    request->served = request->challenger = NULL;
+}
+
+void
 soma_request_reset(soma_request *request)
 {
+    soma_request_leave(request);
     soma_floats_free(&request->floats);
     free(request->scores);
     free(request->labels);
     free(request->lessons);
+    free(request->delayed);
     free(request->job.taught);
     free(request->job.values);
+    soma_bytes_free(&request->job.state);
+    soma_bytes_free(&request->job.base);
     soma_request_drop_body(request);
     discharge(request);
     if (request->reply.text.room > KEEP)
@@ -189,6 +207,7 @@ static const struct {
     [SOMA_E_IO] = {503, "storage_failed", 1},
     [SOMA_E_NO_SPACE] = {507, "disk_full", 0},
     [SOMA_E_BUSY] = {503, "busy", 1},
+    [SOMA_E_STOPPED] = {503, "learning_stopped", 60},
     [SOMA_E_CONFLICT] = {409, "conflict", 0},
     [SOMA_E_INTERNAL] = {500, "internal", 0},
 };

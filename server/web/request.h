@@ -46,6 +46,7 @@ typedef struct soma_request {
     const char *top_k;                  /* ?top_k=, or NULL */
     const char *rate;                   /* ?learning_rate=, or NULL */
     const char *after, *limit, *pixels; /* ?after= and so on, or NULL */
+    const char *asked_to_remember;      /* ?remember=, or NULL */
     const char *idempotency_key;        /* the header's value, or NULL */
     /* The body; data[size] is a NUL: */
     char *body;
@@ -55,10 +56,12 @@ typedef struct soma_request {
     size_t charged;      /* bytes, see soma_request_charge */
 
     /* What a prediction or a lesson is about: */
-    soma_served *served;
+    soma_served *served;     /* in use until the request's end */
+    soma_served *challenger; /* the same, of a promotion */
     soma_floats floats;
     int rows;
     bool list;      /* asked as a list, so answered as one */
+    bool remember;  /* the answers shall have ids */
     int most;       /* classes to answer with (top_k), 0: all */
     int offset;     /* first row in the worker's batch; -1: they are at x */
     const float *x; /* [rows x size], within floats */
@@ -67,6 +70,8 @@ typedef struct soma_request {
     soma_snapshot *pinned; /* what they are predicted with */
     int *labels;
     soma_lesson *lessons;
+    struct soma_label *delayed; /* [rows], if labels came for remembered inputs;
+                                   api_train.c */
     soma_job job;
     soma_journal_key key;      /* that job points to, if there is one */
     struct soma_request *next; /* in the worker's queue */
@@ -77,6 +82,9 @@ typedef struct soma_request {
 /* Makes a request ready for the next use; its buffers stay. */
 void soma_request_reset(soma_request *request);
 void soma_request_free(soma_request *request);
+
+/* Ends the use of its models before the request ends. */
+void soma_request_leave(soma_request *request);
 
 /* Takes an argument of the query; those that nobody knows are passed over, and
  * of a name that comes twice the first counts. */

@@ -16,8 +16,12 @@ static const soma_route table[] = {
      soma_api_rolled_back},
     {"GET", "/models/{model}/examples", "examples", soma_api_examples,
      soma_api_listed},
+    {"POST", "/models/{model}/fork", "fork", soma_api_fork, soma_api_forked},
+    {"POST", "/models/{model}/promote", "promote", soma_api_promote,
+     soma_api_promoted},
     {"GET", "/models", "models", soma_api_models, NULL},
     {"GET", "/models/{model}", "model", soma_api_model, NULL},
+    {"DELETE", "/models/{model}", "remove", soma_api_remove, soma_api_removed},
     {"GET", "/models/{model}/weights", "weights", soma_api_weights, NULL},
     {"GET", "/healthz", "healthz", soma_api_healthz, NULL},
     {"GET", "/readyz", "readyz", soma_api_readyz, NULL},
@@ -80,14 +84,21 @@ match(const char *pattern, const char *path, char *model, size_t room)
     return true;
 }
 
+/* What this path takes; NULL: there is no such path. */
 static const char *
 allow_of(const char *path)
 {
     char model[sizeof((soma_request *)NULL)->model];
+    bool get = false, post = false, delete = false;
     for (int i = 0; i < COUNT; i++)
-        if (match(table[i].path, path, model, sizeof model))
-            return !strcmp(table[i].method, "GET") ? "GET, HEAD" : "POST";
-    return NULL;
+        if (match(table[i].path, path, model, sizeof model)) {
+            get = get || !strcmp(table[i].method, "GET");
+            post = post || !strcmp(table[i].method, "POST");
+            delete = delete || !strcmp(table[i].method, "DELETE");
+        }
+    if (get)
+        return delete ? "GET, HEAD, DELETE" : "GET, HEAD";
+    return post ? "POST" : NULL;
 }
 
 const soma_route *

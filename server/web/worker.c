@@ -21,36 +21,60 @@ soma_status
 soma_worker_create(soma_worker *worker, soma_web *web, int index,
                    soma_error *err)
 {
-    int models = web->registry->count;
     *worker = (soma_worker){.web = web, .index = index};
     pthread_mutex_init(&worker->lock, NULL);
     worker->parked_end = &worker->parked;
     worker->large_end = &worker->large;
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->metrics = calloc(1, sizeof *worker->metrics);
-    worker->batches = calloc((size_t)models, sizeof *worker->batches);
+    worker->batches = calloc(SOMA_MAX_MODELS, sizeof *worker->batches);
     if (worker->wake < 0)
         return soma_error_errno(err, "creating", "an eventfd");
     if (!worker->metrics || !worker->batches)
         return soma_error_memory(err, "a worker");
-    soma_status status = SOMA_OK;
-    for (int i = 0; i < models && !status; i++)
-        status = soma_batch_create(&worker->batches[i],
-                                   web->registry->models[i], err);
-    return status ? status : soma_http_open(worker, err);
+    soma_served *list[SOMA_MAX_MODELS];
+    int models = soma_registry_list(web->registry, list);
+    for (int i = 0; i < models; i++)
+        if (!soma_worker_batch(worker, list[i]))
+            return soma_error_memory(err, "a worker");
+    return soma_http_open(worker, err);
 }
 
 void
 soma_worker_free(soma_worker *worker)
 {
     soma_http_close(worker);
-    for (int i = 0; worker->batches && i < worker->web->registry->count; i++)
+    for (int i = 0; worker->batches && i < SOMA_MAX_MODELS; i++)
         soma_batch_free(&worker->batches[i]);
     free(worker->batches);
     free(worker->metrics);
     if (worker->wake >= 0)
         close(worker->wake);
     pthread_mutex_destroy(&worker->lock);
+}
+
+soma_batch *
+soma_worker_batch(soma_worker *worker, soma_served *served)
+{
+    soma_batch *batch = &worker->batches[served->index];
+    return soma_batch_create(batch, served, NULL) ? NULL : batch;
+}
+
+/* Gives back the memory of batches whose models are gone. */
+static void
+drop_batches(soma_worker *worker)
+{
+    soma_registry *registry = worker->web->registry;
+    uint64_t removals = atomic_load(&registry->removals);
+    if (removals == worker->removals)
+        return;
+    worker->removals = removals;
+    for (int i = 0; i < SOMA_MAX_MODELS; i++) {
+        soma_batch *batch = &worker->batches[i];
+        const soma_served *served = atomic_load(&registry->models[i]);
+        if (batch->serial && (!served || served->serial != batch->serial))
+            soma_batch_free(batch);
+    }
 }
 
 static void
@@ -118,6 +142,7 @@ predict_piece(soma_worker *worker)
         request->pinned = soma_shelf_current(&served->shelf);
         soma_snapshot_pin(request->pinned);
     }
+    /* The request uses its model, so the batch is still that one's. */
     const float *scores =
         soma_batch_forward(&worker->batches[served->index], request->pinned,
                            request->x + done * size, rows);
@@ -152,12 +177,18 @@ on_learned(soma_job *job)
     pthread_mutex_unlock(&worker->lock);
 }
 
+void
+soma_worker_prepare(soma_request *request)
+{
+    request->job.done = on_learned;
+    request->job.owner = request;
+}
+
 soma_outcome
 soma_worker_submit(soma_request *request)
 {
     soma_error err;
-    request->job.done = on_learned;
-    request->job.owner = request;
+    soma_worker_prepare(request);
     if (soma_trainer_submit(request->served->trainer, &request->job, &err))
         return soma_reply_failure(request, &err);
     request->worker->awaited++;
@@ -188,10 +219,13 @@ bool
 soma_worker_turn(soma_worker *worker)
 {
     finish_learned(worker);
-    for (int i = 0; i < worker->web->registry->count; i++)
+    int top = atomic_load(&worker->web->registry->top);
+    for (int i = 0; i < top; i++)
         if (worker->batches[i].rows > 0)
             soma_worker_flush(worker, &worker->batches[i]);
     if (worker->large)
         predict_piece(worker);
+    else
+        drop_batches(worker);
     return worker->large != NULL;
 }

@@ -41,9 +41,10 @@ typedef struct soma_worker {
     soma_web *web;
     int index; /* also as a reader */
     soma_metrics *metrics;
-    soma_batch *batches;                /* one for each model */
+    soma_batch *batches; /* [SOMA_MAX_MODELS], by the models' index */
     soma_request *parked, **parked_end; /* for the batches, oldest first */
     soma_request *large, **large_end;   /* with rows of their own, in turn */
+    uint64_t removals;                  /* of models, that it has seen */
     int open_requests;
     size_t charged; /* bytes, see soma_request_charge */
     int awaited;    /* requests that trainers have */
@@ -61,6 +62,9 @@ soma_status soma_worker_create(soma_worker *worker, soma_web *web, int index,
                                soma_error *err);
 void soma_worker_free(soma_worker *worker);
 
+/* The model's batch; NULL: there is no memory for one. */
+soma_batch *soma_worker_batch(soma_worker *worker, soma_served *served);
+
 /* Queues a request whose `rows` rows stand in its model's batch at `offset`,
  * or at its x. */
 soma_outcome soma_worker_predict(soma_request *request);
@@ -68,6 +72,10 @@ soma_outcome soma_worker_predict(soma_request *request);
 /* Predicts and finishes what is parked in this model's batch, to make room.
  */
 void soma_worker_flush(soma_worker *worker, soma_batch *batch);
+
+/* Makes request->job one that comes back to its worker; what is filled in
+ * already stays. */
+void soma_worker_prepare(soma_request *request);
 
 /* Hands request->job, whose kind and input are filled in, to its model's
  * trainer. */

@@ -209,7 +209,7 @@ wrong_methods_are_told_the_right_one(void **state)
         const char *method, *path, *allow;
     } cases[] = {{"GET", "/predict", "POST"},
                  {"PUT", "/models/fashion/train", "POST"},
-                 {"DELETE", "/models/fashion", "GET, HEAD"},
+                 {"PUT", "/models/fashion", "GET, HEAD, DELETE"},
                  {"POST", "/healthz", "GET, HEAD"},
                  {"PATCH", "/", "GET, HEAD"}};
     (void)state;
@@ -218,6 +218,8 @@ wrong_methods_are_told_the_right_one(void **state)
         assert_string_equal(a.allow, cases[i].allow);
         expect_error(a, 405, "method_not_allowed", cases[i].path);
     }
+    expect_error(ask(&s, "DELETE", "/models/fashion", NULL, NULL, 0), 409,
+                 "conflict", "fashion is no fork");
     expect_error(get(&s, "/nowhere"), 404, "unknown_path", "/nowhere");
     expect_error(get(&s, "/models/a/b/c"), 404, "unknown_path", "/models");
     expect_error(post(&s, "/models//predict", "{}"), 404, "unknown_path", "");

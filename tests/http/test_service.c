@@ -123,8 +123,9 @@ the_description_matches_the_routes(void **state)
     const soma_route *route;
     for (; (route = soma_route_at(routes)); routes++) {
         const json_t *path = json_object_get(paths, route->path);
-        if (!json_object_get(path,
-                             !strcmp(route->method, "GET") ? "get" : "post"))
+        if (!json_object_get(path, !strcmp(route->method, "GET")    ? "get"
+                                   : !strcmp(route->method, "POST") ? "post"
+                                                                    : "delete"))
             fail_msg("%s %s is not described", route->method, route->path);
     }
     const char *name;
@@ -133,6 +134,7 @@ the_description_matches_the_routes(void **state)
     {
         described += json_object_get(path, "get") != NULL;
         described += json_object_get(path, "post") != NULL;
+        described += json_object_get(path, "delete") != NULL;
     }
     assert_int_equal(described, routes);
     free_answer(&a);

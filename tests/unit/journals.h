@@ -169,14 +169,15 @@ static inline soma_status
 print_rows(soma_journal *j, const soma_journal_info *info, FILE *out)
 {
     soma_lesson lessons[64];
-    uint64_t seq, target;
+    soma_leap leap;
     soma_status status = j->backend->read(j, info->first ? info->first - 1 : 0,
                                           info->last, print_record, out, NULL);
     if (!status)
-        status = j->backend->last_rollback(j, info->last, &seq, &target, NULL);
+        status = j->backend->last_leap(j, info->last, &leap, NULL);
     if (status)
         return status;
-    fprintf(out, "rollback %d to %d\n", (int)seq, (int)target);
+    fprintf(out, "leap %d of kind %d to %d\n", (int)leap.seq, leap.kind,
+            (int)leap.target);
     status = j->backend->lessons(j, 1, 64, lessons, NULL);
     for (int i = 0; i < 64 && !status; i++)
         fprintf(out, "lesson %d %a %d %d %d\n", (int)lessons[i].version,

@@ -131,16 +131,16 @@ stop_at_3(const soma_record *record, void *arg, soma_error *error)
 static void
 rollbacks(soma_journal *j)
 {
-    uint64_t seq, target;
+    soma_leap leap;
     OK(append_records(j, 1, 40, &err));
     static const int cases[][3] = {{40, 38, 19}, {38, 38, 19}, {37, 27, 13},
                                    {16, 16, 8},  {5, 5, 2},    {4, 0, 0},
                                    {0, 0, 0},    {99, 38, 19}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        OK(j->backend->last_rollback(j, (uint64_t)cases[i][0], &seq, &target,
-                                     &err));
-        assert_int_equal(seq, cases[i][1]);
-        assert_int_equal(target, cases[i][2]);
+        OK(j->backend->last_leap(j, (uint64_t)cases[i][0], &leap, &err));
+        assert_int_equal(leap.seq, cases[i][1]);
+        assert_int_equal(leap.target, cases[i][2]);
+        assert_int_equal(leap.kind, leap.seq ? SOMA_RECORD_ROLLBACK : 0);
     }
     int seen = 0;
     assert_int_equal(j->backend->read(j, 0, 40, stop_at_3, &seen, &err),

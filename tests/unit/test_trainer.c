@@ -81,7 +81,11 @@ start_again(const soma_trainer_options *options, uint64_t seed)
     assert_int_equal(
         soma_shelf_create(&s->shelf, &s->readers, make_model(seed), &err),
         SOMA_OK);
-    soma_pupil pupil = {"m", &s->classes, &s->memory, &s->guard, &s->shelf};
+    soma_pupil pupil = {.name = "m",
+                        .classes = &s->classes,
+                        .memory = &s->memory,
+                        .guard = &s->guard,
+                        .shelf = &s->shelf};
     s->trainer = soma_trainer_start(options, &pupil, &err);
     assert_non_null(s->trainer);
     wait_until_recovered(s);
