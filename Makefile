@@ -91,8 +91,8 @@ endif
 # the full test sets would take a quarter of an hour. They read what their
 # callers gave them, which is watched, and share nothing.
 ifeq ($(SAN),thread)
-$(BUILD)/core/kernel.o: SANITIZE :=
-$(BUILD)/core/kernel.o: CFLAGS += -O3
+$(BUILD)/core/kernel.o $(BUILD)/core/kernel_update.o: SANITIZE :=
+$(BUILD)/core/kernel.o $(BUILD)/core/kernel_update.o: CFLAGS += -O3
 endif
 
 $(BUILD)/server/web/assets.o: server/web/openapi.json server/web/page.html
@@ -221,6 +221,13 @@ bench: test-deps
 	$(Q)sh tests/install.sh wrk python3 util-linux libdnnl-dev
 	$(Q)$(MAKE) --no-print-directory build $(BENCH_PROGRAMS)
 	$(Q)BUILD=$(BUILD) python3 tests/bench/bench.py
+
+## bench-learning: durable teaching over HTTP, and recovery
+.PHONY: bench-learning
+bench-learning: test-deps
+	$(Q)sh tests/install.sh wrk python3 util-linux
+	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/record
+	$(Q)BUILD=$(BUILD) python3 tests/bench/learning.py
 
 # Two environments: MLServer wants an older FastAPI than the others.
 build/peers-venv/installed: tests/bench/peers/requirements.txt

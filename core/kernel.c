@@ -14,12 +14,10 @@ enum {
     LANES = 8,
     MOST = 8,
     GROUP = 4,
-    CHUNK = 64,  /* inputs at a time: 16 KiB of a 64-wide panel, which stay in
-                    the first-level cache while the rows pass over them. The
-                    sums go on in y, so it does not change a bit of them. */
-    LINE = 64,   /* the widest panel */
-    UPDATED = 8, /* rows that an update takes at a time */
-    TILE = 128,  /* rows at a time: more of x drive each other from the cache */
+    CHUNK = 64, /* inputs at a time: 16 KiB of a 64-wide panel, which stay in
+                   the first-level cache while the rows pass over them. The
+                   sums go on in y, so it does not change a bit of them. */
+    TILE = 128, /* rows at a time: more of x drive each other from the cache */
 };
 
 /* Panels are aligned to single floats only. */
@@ -156,56 +154,12 @@ all_rows(const bool fused, int in, int out, const float *panel, int width,
                    x + (size_t)r * (size_t)in + k, y + (size_t)r * (size_t)out);
 }
 
-/* A panel's line for one input, w <- shrink w - sum over rows of value d. */
-INLINE void
-update_line(int width, int rows, int in, const float *a, const float *scaled,
-            float shrink, float *w)
-{
-    if (shrink != 1)
-        for (int j = 0; j < width; j++)
-            w[j] *= shrink;
-    for (int r = 0; r < rows; r++) {
-        float value = a[(size_t)r * (size_t)in];
-        const float *d = scaled + r * LINE;
-        int j = 0;
-        for (; j + LANES <= width; j += LANES)
-            *(lanes *)(w + j) -= value * *(const lanes *)(d + j);
-        for (; j < width; j++)
-            w[j] -= value * d[j];
-    }
-}
-
-INLINE void
-update_panel(int in, int out, int width, int rows, const float *a,
-             const float *d, float rate, float shrink, float *panel)
-{
-    float scaled[UPDATED * LINE];
-    for (int from = 0; from < rows; from += UPDATED) {
-        int some = rows - from < UPDATED ? rows - from : UPDATED;
-        for (int r = 0; r < some; r++)
-            for (int j = 0; j < width; j++)
-                scaled[r * LINE + j] =
-                    rate * d[(size_t)(from + r) * (size_t)out + (size_t)j];
-        for (int i = 0; i < in; i++)
-            update_line(width, some, in, a + (size_t)from * (size_t)in + i,
-                        scaled, from == 0 ? shrink : 1,
-                        panel + (size_t)i * (size_t)width);
-    }
-}
-
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) static void
 multiply_avx2(int in, int out, const float *panel, int width, int depth,
               int rows, const float *x, float *y)
 {
     all_rows(true, in, out, panel, width, depth, rows, x, y);
-}
-
-__attribute__((target("avx2,fma"))) static void
-update_avx2(int in, int out, int width, int rows, const float *a,
-            const float *d, float rate, float shrink, float *panel)
-{
-    update_panel(in, out, width, rows, a, d, rate, shrink, panel);
 }
 #endif
 
@@ -227,17 +181,4 @@ soma_kernel_multiply(int in, int out, const float *panel, int width, int depth,
     }
 #endif
     all_rows(BASELINE_FUSED, in, out, panel, width, depth, rows, x, y);
-}
-
-void
-soma_kernel_update(int in, int out, int width, int rows, const float *a,
-                   const float *d, float rate, float shrink, float *panel)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        update_avx2(in, out, width, rows, a, d, rate, shrink, panel);
-        return;
-    }
-#endif
-    update_panel(in, out, width, rows, a, d, rate, shrink, panel);
 }

@@ -1,5 +1,6 @@
-/* A forward product of our own, for CPUs on which OpenBLAS has no unpacked
- * small-matrix kernel. Private to matrix.c.
+/* Loops of our own over floats: a forward product, for CPUs on which OpenBLAS
+ * has no unpacked small-matrix kernel (kernel.c, private to matrix.c), and what
+ * a step needs (kernel_update.c, private to step.c).
  */
 #ifndef SOMA_CORE_KERNEL_H
 #define SOMA_CORE_KERNEL_H
@@ -15,5 +16,8 @@ void soma_kernel_multiply(int in, int out, const float *panel, int width,
  * points at the panel's first output in rows of `out`. */
 void soma_kernel_update(int in, int out, int width, int rows, const float *a,
                         const float *d, float rate, float shrink, float *panel);
+
+/* The inner product of a and b, [count] each, summed in float32. */
+float soma_kernel_dot(const float *a, const float *b, int count);
 
 #endif

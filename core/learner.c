@@ -183,12 +183,13 @@ decide(const soma_learner *learner, const float *scores)
     return soma_loss_decide(spec->loss, spec->outputs, scores);
 }
 
-/* What the model answers before it learns. */
+/* What the model answered before it learned: by the first row of the last
+ * pass, whose bits do not depend on the others. */
 static soma_prediction
-predict(soma_learner *learner, const float *x, int label)
+look_back(soma_learner *learner, int label)
 {
     const soma_spec *spec = &learner->model->spec;
-    const float *scores = soma_pass_forward(learner->model, learner->ws, 1, x);
+    const float *scores = soma_pass_scores(learner->ws);
     soma_prediction prediction = {.confidence = -1, .label = label};
     prediction.loss =
         spec->loss->gradient(spec->outputs, scores, label, 0, NULL);
@@ -202,40 +203,62 @@ predict(soma_learner *learner, const float *x, int label)
 
 /* With momentum every weight moves at every step; without, a step need not
  * write down the gradient. */
-static soma_status
-step(soma_learner *learner, const soma_sgd *sgd, int rows)
+static void
+go_through(soma_learner *learner, int rows)
 {
-    soma_model *model = learner->model;
+    const soma_model *model = learner->model;
     const soma_rows *r = &learner->rows;
     soma_pass_options options = {.hold = r->hold, .held = r->held};
-    if (!learner->velocity) {
+    if (learner->velocity)
+        soma_pass_gradient(model, learner->ws, rows, r->x, r->labels, &options,
+                           learner->grad);
+    else
         soma_pass_deltas(model, learner->ws, rows, r->x, r->labels, &options);
-        return soma_step_apply(&learner->step, sgd, model, learner->ws, NULL);
-    }
-    soma_pass_gradient(model, learner->ws, rows, r->x, r->labels, &options,
-                       learner->grad);
-    return soma_sgd_step(sgd, model, learner->velocity, learner->grad, NULL);
 }
 
-/* Steps until the example is answered as taught; returns how many there were,
- * 0 if the first would not have been finite. */
+static soma_status
+step(soma_learner *learner, const soma_sgd *sgd)
+{
+    return learner->velocity
+               ? soma_sgd_step(sgd, learner->model, learner->velocity,
+                               learner->grad, NULL)
+               : soma_step_apply(&learner->step, sgd, learner->model,
+                                 learner->ws, NULL);
+}
+
+/* Draws what is rehearsed beside the example, and takes both through the
+ * model. */
+static void
+prepare(soma_learner *learner, soma_rng *rng)
+{
+    const soma_learning *settings = &learner->settings;
+    int rehearsed =
+        soma_rehearsal_draw(&learner->rehearsal, rng, settings->rehearse,
+                            settings->hold, &learner->rows);
+    go_through(learner, 1 + rehearsed);
+}
+
+static bool
+is_right(soma_learner *learner)
+{
+    const soma_rows *rows = &learner->rows;
+    return decide(learner, soma_pass_forward(learner->model, learner->ws, 1,
+                                             rows->x)) == rows->labels[0];
+}
+
+/* The first step was prepared. Further ones until the example is answered as
+ * taught; returns how many there were, 0 if the first would not have been
+ * finite. */
 static int
 take_steps(soma_learner *learner, const soma_sgd *sgd, soma_rng *rng,
            bool right)
 {
-    const soma_learning *settings = &learner->settings;
-    soma_rows *rows = &learner->rows;
     int steps = 0;
-    while (steps < settings->max_steps) {
-        int rehearsed = soma_rehearsal_draw(
-            &learner->rehearsal, rng, settings->rehearse, settings->hold, rows);
-        if (step(learner, sgd, 1 + rehearsed))
-            break;
+    while (!step(learner, sgd)) {
         steps++;
-        if (right ||
-            decide(learner, soma_pass_forward(learner->model, learner->ws, 1,
-                                              rows->x)) == rows->labels[0])
+        if (right || steps == learner->settings.max_steps || is_right(learner))
             break;
+        prepare(learner, rng);
     }
     return steps;
 }
@@ -258,19 +281,18 @@ soma_learner_learn(soma_learner *learner, uint64_t seq, const float *x,
     soma_rng rng = soma_rng_seed(SEED, seq);
     soma_sgd sgd = learner->settings.sgd;
     sgd.rate = rate > 0 ? rate : sgd.rate;
-    soma_prediction prediction = predict(learner, x, label);
-    *lesson = (soma_lesson){.version = seq,
-                            .loss = prediction.loss,
-                            .predicted = prediction.predicted,
-                            .rejected = !isfinite(prediction.loss)};
-    if (lesson->rejected)
-        return SOMA_OK;
     memcpy(learner->rows.x, x,
            (size_t)learner->model->spec.input.size * sizeof *x);
     learner->rows.labels[0] = label;
     soma_rehearsal_vote(rehearsal, learner->base, learner->ws, x, label, 1);
-    lesson->steps =
-        take_steps(learner, &sgd, &rng, prediction.predicted == label);
+    prepare(learner, &rng);
+    soma_prediction prediction = look_back(learner, label);
+    *lesson = (soma_lesson){.version = seq,
+                            .loss = prediction.loss,
+                            .predicted = prediction.predicted};
+    if (isfinite(prediction.loss))
+        lesson->steps =
+            take_steps(learner, &sgd, &rng, prediction.predicted == label);
     if (lesson->steps == 0) {
         soma_rehearsal_vote(rehearsal, learner->base, learner->ws, x, label,
                             -1);

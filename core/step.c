@@ -9,7 +9,7 @@
 static const double BOUND = 1e37;
 
 static double
-dot(const float *a, const float *b, int count)
+dot_exactly(const float *a, const float *b, int count)
 {
     /* Eight sums, as in soma_sgd_square_sum. */
     double sum[8] = {0};
@@ -21,6 +21,14 @@ dot(const float *a, const float *b, int count)
         sum[0] += (double)a[i] * (double)b[i];
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) +
            ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+/* Clipping needs no more digits than float32 has, but all of its range. */
+static double
+dot(const float *a, const float *b, int count)
+{
+    float sum = soma_kernel_dot(a, b, count);
+    return isfinite(sum) ? (double)sum : dot_exactly(a, b, count);
 }
 
 /* Of the gradient: the square of its norm, and the sum of the norms of the
