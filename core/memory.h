@@ -14,12 +14,13 @@
 #include <stdint.h>
 
 typedef struct soma_memory {
-    int size;       /* values of an example */
-    int room;       /* examples that fit */
-    int count;      /* examples that are there */
-    uint8_t *bytes; /* [room x size], or NULL: */
-    float *floats;  /* [room x size] */
-    int *labels;    /* [room] */
+    int size;        /* values of an example */
+    int room;        /* examples that fit */
+    int count;       /* examples that are there */
+    uint8_t *bytes;  /* [room x size], or NULL: */
+    uint8_t *packed; /* [size], scratch */
+    float *floats;   /* [room x size] */
+    int *labels;     /* [room] */
 } soma_memory;
 
 /* Empty. Room 0 is fine. SOMA_E_MEMORY. */
@@ -38,7 +39,8 @@ soma_status soma_memory_as_floats(soma_memory *memory, soma_error *err);
 /* Copies example `at` to x [size]. */
 void soma_memory_get(const soma_memory *memory, int at, float *x);
 
-/* Whether every value is a whole number from 0 to 255 (and no -0). */
-bool soma_memory_are_bytes(const float *x, size_t count);
+/* False: some value is no whole number from 0 to 255, or -0; else `to` [count]
+ * has all of them. */
+bool soma_memory_pack(const float *x, size_t count, uint8_t *to);
 
 #endif

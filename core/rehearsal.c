@@ -225,16 +225,24 @@ soma_rehearsal_draw(const soma_rehearsal *rehearsal, soma_rng *rng, int count,
     return count;
 }
 
+/* Several at a time: one alone waits for each of its products. */
+enum { HASHES = 8 };
+
 uint64_t
 soma_rehearsal_hash(const float *x, int size)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
+    static const uint64_t prime = 0x100000001b3u;
+    uint64_t hash[HASHES], all = 0xcbf29ce484222325u;
+    for (int k = 0; k < HASHES; k++)
+        hash[k] = all + (uint64_t)k;
     for (int i = 0; i < size; i++) {
         uint32_t bits;
         memcpy(&bits, &x[i], sizeof bits);
-        hash = (hash ^ bits) * 0x100000001b3u;
+        hash[i % HASHES] = (hash[i % HASHES] ^ bits) * prime;
     }
-    return hash;
+    for (int k = 0; k < HASHES; k++)
+        all = (all ^ hash[k] ^ hash[k] >> 32) * prime;
+    return all;
 }
 
 /* Its place in the sample, if it is there; else -1. */

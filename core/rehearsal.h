@@ -81,7 +81,7 @@ soma_status soma_rehearsal_offer(soma_rehearsal *rehearsal, soma_rng *rng,
 /* After `votes` were written from outside. */
 void soma_rehearsal_recount(soma_rehearsal *rehearsal);
 
-/* FNV-1a over the values' bits. */
+/* FNV-1a over the values' bits, eight in turn. */
 uint64_t soma_rehearsal_hash(const float *x, int size);
 
 #endif

@@ -1,6 +1,7 @@
 /* Records. Values that are all whole numbers of 0 to 255 are stored as bytes,
  * others as float32, little endian: both give back the very same bits.
  */
+#include "core/memory.h"
 #include "server/engine/journal_sqlite.h"
 
 #include <endian.h>
@@ -36,26 +37,12 @@ sum_row(const row *r)
 
 /* ---- Values ---- */
 
-/* False: some value is no byte. -0.0 is none, because 0 would come back. */
-static bool
-pack_bytes(const float *x, int size, unsigned char *to)
-{
-    for (int i = 0; i < size; i++) {
-        if (!(x[i] >= 0 && x[i] <= 255))
-            return false;
-        to[i] = (unsigned char)x[i];
-        if ((float)to[i] != x[i] || signbit(x[i]))
-            return false;
-    }
-    return true;
-}
-
 static void
 pack(soma_db *db, row *r)
 {
     size_t size = (size_t)db->journal.size;
     r->x = db->packed;
-    if (pack_bytes(r->record.x, db->journal.size, db->packed)) {
+    if (soma_memory_pack(r->record.x, size, db->packed)) {
         r->encoding = BYTES;
         r->x_size = size;
         return;

@@ -158,13 +158,14 @@ make_slots(soma_recall *recall)
 static void *
 pack(const float *x, int size, bool *bytes)
 {
-    *bytes = soma_memory_are_bytes(x, (size_t)size);
-    uint8_t *packed = malloc((size_t)size * (*bytes ? 1 : sizeof *x));
-    if (packed && *bytes)
-        for (int i = 0; i < size; i++)
-            packed[i] = (uint8_t)x[i];
-    else if (packed)
+    uint8_t *packed = malloc((size_t)size * sizeof *x);
+    *bytes = packed && soma_memory_pack(x, (size_t)size, packed);
+    if (*bytes) {
+        uint8_t *less = realloc(packed, (size_t)size);
+        packed = less ? less : packed;
+    } else if (packed) {
         memcpy(packed, x, (size_t)size * sizeof *x);
+    }
     return packed;
 }
 
