@@ -234,7 +234,7 @@ static void
 announce(server *s)
 {
     char address[300], workers[16], models[16];
-    soma_served *list[SOMA_MAX_MODELS];
+    soma_served *list[SOMA_MAX_MODELS] = {NULL};
     bool v6 = strchr(s->host, ':') != NULL;
     snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
              s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",

@@ -195,7 +195,7 @@ enum { CLASSES = 100 };
 void
 soma_metrics_models(FILE *to, soma_registry *registry)
 {
-    soma_served *list[SOMA_MAX_MODELS];
+    soma_served *list[SOMA_MAX_MODELS] = {NULL};
     int count = soma_registry_list(registry, list);
     view *views = calloc((size_t)count + 1, sizeof *views);
     if (!views)

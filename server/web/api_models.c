@@ -150,7 +150,7 @@ reply_json(soma_request *request, json_t *json)
 soma_outcome
 soma_api_models(soma_request *request)
 {
-    soma_served *models[SOMA_MAX_MODELS];
+    soma_served *models[SOMA_MAX_MODELS] = {NULL};
     int count = soma_registry_list(request->worker->web->registry, models);
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {

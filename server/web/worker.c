@@ -32,7 +32,7 @@ soma_worker_create(soma_worker *worker, soma_web *web, int index,
         return soma_error_errno(err, "creating", "an eventfd");
     if (!worker->metrics || !worker->batches)
         return soma_error_memory(err, "a worker");
-    soma_served *list[SOMA_MAX_MODELS];
+    soma_served *list[SOMA_MAX_MODELS] = {NULL};
     int models = soma_registry_list(web->registry, list);
     for (int i = 0; i < models; i++)
         if (!soma_worker_batch(worker, list[i]))
