@@ -134,20 +134,6 @@ run(void *arg)
 
 /* ---- What is there after a crash ---- */
 
-static void
-wait_until_ready(const server *s)
-{
-    for (int i = 0; i < 1000; i++) {
-        answer a = get(s, "/readyz");
-        long status = a.status;
-        free_answer(&a);
-        if (status == 200)
-            return;
-        usleep(10000);
-    }
-    fail_msg("the server is not ready after 10 s");
-}
-
 /* Everything that was answered from version `from` on is what the journal has
  * there; returns the newest version. */
 static long
