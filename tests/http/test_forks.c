@@ -1,7 +1,8 @@
 /* Challengers: models that are forked, taught on their own, promoted and taken
  * away, through restarts and kill -9, and while others use them.
  *
- * SOMA_FORK_ROUNDS says how often models come and go under load (24).
+ * SOMA_FORK_ROUNDS says how often models come and go under load (24; 10 where
+ * ThreadSanitizer watches).
  */
 #include "tests/http/server.h"
 
@@ -14,6 +15,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#ifdef __SANITIZE_THREAD__
+enum { ROUNDS = 10, FEW = 2 };
+#else
+enum { ROUNDS = 24, FEW = 3 };
+#endif
 
 static char data[32];
 static server s;
@@ -323,7 +330,7 @@ forks_outlive_the_server(void **unused)
     for (int i = 1; i < 8; i++)
         teach("own", i);
     static const char *const names[] = {"fashion", "untaught", "copy", "own"};
-    for (int crash = 0; crash < 3; crash++) {
+    for (int crash = 0; crash < FEW; crash++) {
         state before[4];
         for (int i = 0; i < 4; i++)
             before[i] = state_of(names[i]);
@@ -1054,7 +1061,7 @@ models_come_and_go_under_load(void **unused)
     if (foreign_server("forks under load"))
         return;
     const char *wish = getenv("SOMA_FORK_ROUNDS");
-    int rounds = wish ? atoi(wish) : 24;
+    int rounds = wish ? atoi(wish) : ROUNDS;
     expect_ok(fork_as("mnist", "keeps"));
     start_clients(clients, &rival);
     for (int i = 0; i < rounds; i++) {
@@ -1090,7 +1097,7 @@ the_server_ends_under_load(void **unused)
     (void)unused;
     if (foreign_server("SIGTERM"))
         return;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < FEW; round++) {
         answer a = fork_as("mnist", "keeps");
         assert_true(a.status == 200 || a.status == 409);
         free_answer(&a);
