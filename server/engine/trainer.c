@@ -234,7 +234,8 @@ static void *
 trainer_main(void *arg)
 {
     soma_trainer *trainer = arg;
-    bool busy = false, stop = !recover(trainer);
+    /* What was recovered is judged at once, not when the first job comes. */
+    bool busy = true, stop = !recover(trainer);
     while (!stop) {
         int examples;
         soma_job *group = take_group(trainer, busy, &examples, &stop);
