@@ -599,6 +599,16 @@ another_base_is_refused_or_dealt_with(void **state)
     stop(s);
     assert_int_equal(status_with(SOMA_BASE_REFUSE, &version), SOMA_E_CONFLICT);
     assert_int_equal(access(scratch_path("m.db.old-0"), F_OK), -1);
+    /* Nor while another program keeps the old one's log from being closed. */
+    sqlite3 *reader;
+    assert_int_equal(sqlite3_open(scratch_path("m.db"), &reader), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(reader, "SELECT count(*) FROM records", NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(status_with(SOMA_BASE_RELEARN, &version), SOMA_E_CONFLICT);
+    assert_int_equal(status_with(SOMA_BASE_RESTART, &version), SOMA_E_CONFLICT);
+    assert_int_equal(access(scratch_path("m.db.old-0"), F_OK), -1);
+    sqlite3_close(reader);
     assert_int_equal(status_with(SOMA_BASE_RELEARN, &version), SOMA_OK);
     assert_int_equal(version, 8); /* not what was undone */
     assert_int_equal(access(scratch_path("m.db.old-0"), F_OK), 0);
