@@ -132,7 +132,7 @@ soma_registry_list(soma_registry *registry, soma_served *list[SOMA_MAX_MODELS])
 static void
 list_names(soma_registry *registry, char *text, size_t size)
 {
-    soma_served *list[SOMA_MAX_MODELS];
+    soma_served *list[SOMA_MAX_MODELS] = {NULL};
     int count = soma_registry_list(registry, list);
     size_t used = 0;
     text[0] = '\0';

@@ -125,7 +125,10 @@ make_rows(soma_request *request, size_t count, float **rows,
         return !soma_request_busy(&refusal->err);
     *rows = malloc(bytes);
     request->delayed = calloc(count, sizeof *request->delayed);
-    return (*rows && request->delayed) || no_memory(refusal);
+    if (*rows && request->delayed)
+        return true;
+    free(*rows);
+    return no_memory(refusal);
 }
 
 static bool

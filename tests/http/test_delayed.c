@@ -580,7 +580,7 @@ inputs_expire(void **unused)
         return;
     restart(brief);
     remember(0, old, NULL);
-    sleep(2); /* seconds are counted whole */
+    sleep(2);               /* seconds are counted whole */
     expect_counts(0, 0, 0); /* whether or not anybody asks for it */
     expect_error(teach(old, 1), 404, "unknown_id", "for 1 seconds");
 }
