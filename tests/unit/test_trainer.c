@@ -876,6 +876,70 @@ what_is_no_better_is_not_taken_over(void **state)
     soma_memory_free(&guard);
 }
 
+/* A verdict on a version that was left undoes nothing of what came after it. */
+static void
+a_late_verdict_does_not_undo_a_promotion(void **state)
+{
+    enum { MANY = 100000 };
+    static int wrong[EXAMPLES];
+    char theirs[SOMA_DIGEST_HEX + 1], now[SOMA_DIGEST_HEX + 1];
+    soma_memory guard = {0};
+    soma_trainer_report report = {.guard_good = 0};
+    soma_trainer_options options = plain;
+    (void)state;
+    options.guard_every = 1;
+    options.guard_drop = 1;
+    options.guard_action = SOMA_GUARD_ROLL_BACK;
+    assert_int_equal(soma_memory_create(&guard, SIZE, MANY, NULL), SOMA_OK);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(soma_memory_put(&guard, i,
+                                         inputs + i % EXAMPLES * SIZE,
+                                         labels[i % EXAMPLES], NULL),
+                         SOMA_OK);
+    faulty_start(0, 0, false, false);
+    remove_journal();
+    setting *m = start_as("m", &options, 1, &guard);
+    setting *b = start_as("b", &plain, 1, NULL);
+    for (int i = 0; i < 10; i++)
+        free(learn(b, 0, EXAMPLES));
+    digest_of(b, theirs);
+    assert_int_equal(promote(m, b, true), SOMA_OK);
+    while (!report.guard_good) {
+        usleep(1000);
+        soma_trainer_ask(m->trainer, &report);
+    }
+    waiter *good = ask_for_state(b), *harm = make_job(m, 0, EXAMPLES);
+    for (int i = 0; i < EXAMPLES; i++)
+        wrong[i] = (labels[i] + 1) % CLASSES;
+    harm->job.labels = wrong;
+    harm->job.rate = 1;
+    good->done = 0;
+    good->s = m;
+    good->job.kind = SOMA_JOB_ADOPT;
+    good->job.force = true;
+    /* One right behind the other: the first is judged when the second comes. */
+    assert_int_equal(soma_trainer_submit(m->trainer, &harm->job, NULL),
+                     SOMA_OK);
+    assert_int_equal(soma_trainer_submit(m->trainer, &good->job, NULL),
+                     SOMA_OK);
+    assert_int_equal(finish_job(harm), SOMA_OK);
+    assert_int_equal(finish_job(good), SOMA_OK);
+    uint64_t version = good->job.version;
+    while (report.guard_good < version) {
+        usleep(1000);
+        soma_trainer_ask(m->trainer, &report);
+        assert_true(report.guard_version <= version);
+    }
+    assert_int_equal(soma_shelf_current(&m->shelf)->version, version);
+    digest_of(m, now);
+    assert_string_equal(now, theirs);
+    free_job(good);
+    free(harm);
+    stop(m);
+    stop(b);
+    soma_memory_free(&guard);
+}
+
 /* 5: whatever operation of it fails, once or from then on, and whatever the
  * client was told: the model is as it was, or as the other one is; all that was
  * answered is there; and a new start agrees. */
@@ -1065,6 +1129,7 @@ main(void)
         cmocka_unit_test(a_start_needs_nothing_before_an_adoption),
         cmocka_unit_test(an_heir_keeps_its_settings),
         cmocka_unit_test(what_is_no_better_is_not_taken_over),
+        cmocka_unit_test(a_late_verdict_does_not_undo_a_promotion),
         cmocka_unit_test(no_failed_adoption_is_lost_or_half_done),
         cmocka_unit_test(another_base_is_refused_or_dealt_with),
         cmocka_unit_test(too_much_is_refused),
