@@ -454,7 +454,8 @@ faulty_start(int fail_at, int error, bool sticky, bool power)
     faulty.error = error;
     faulty.sticky = sticky;
     faulty.power = power;
-    faulty.dead = faulty.failed = false;
+    faulty.dead = false;
+    faulty.failed = false;
     sqlite3_vfs_register(&faulty.vfs, 1);
 }
 
