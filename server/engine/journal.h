@@ -213,12 +213,14 @@ soma_journal *soma_journal_create(const char *path,
                                   const soma_journal_base *base,
                                   soma_error *err);
 
-/* Gives a journal that is closed another path, at which nothing is yet:
- * fsynced, so that it stays there. SOMA_E_CONFLICT when there is something. */
+/* Gives a journal that is closed another path, at which nothing is yet, nor a
+ * log: fsynced, so that it stays there. SOMA_E_CONFLICT when there is
+ * something. */
 soma_status soma_journal_move(const char *from, const char *to,
                               soma_error *err);
 
-/* Gives it a second name, PATH.old-<n>, which is written to `aside`. */
+/* Gives it, and its log if there is one, a second name, PATH.old-<n>, which is
+ * written to `aside`. */
 soma_status soma_journal_set_aside(const char *path, char *aside, size_t size,
                                    soma_error *err);
 

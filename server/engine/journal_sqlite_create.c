@@ -79,6 +79,9 @@ soma_status
 soma_journal_move(const char *fresh, const char *path, soma_error *err)
 {
     char copy[PATH_MAX];
+    soma_status status = check_free(path, err);
+    if (status)
+        return status;
     snprintf(copy, sizeof copy, "%s", path);
     if (sync_path(fresh, 0))
         return soma_error_errno(err, "syncing", fresh);
@@ -93,13 +96,31 @@ soma_journal_move(const char *fresh, const char *path, soma_error *err)
     return SOMA_OK;
 }
 
+/* There is a log, too, if another program has the database open, so that its
+ * records could not be put into it when it was closed. */
+static int
+link_with_log(const char *path, const char *aside)
+{
+    char log[PATH_MAX + 8], other[PATH_MAX + 8];
+    snprintf(log, sizeof log, "%s-wal", path);
+    snprintf(other, sizeof other, "%s-wal", aside);
+    if (link(path, aside))
+        return -1;
+    if (!link(log, other) || errno == ENOENT)
+        return 0;
+    int number = errno;
+    unlink(aside);
+    errno = number;
+    return -1;
+}
+
 soma_status
 soma_journal_set_aside(const char *path, char *aside, size_t size,
                        soma_error *err)
 {
     for (int i = 0;; i++) {
         snprintf(aside, size, "%s.old-%d", path, i);
-        if (!link(path, aside))
+        if (!link_with_log(path, aside))
             return SOMA_OK;
         if (errno != EEXIST || i == 9999)
             return soma_error_errno(err, "setting aside", path);
@@ -114,7 +135,10 @@ soma_journal_retire(const char *path, char *aside, size_t size, soma_error *err)
     if (status)
         return status;
     snprintf(copy, sizeof copy, "%s", path);
-    if (unlink(path) || sync_path(dirname(copy), O_DIRECTORY))
+    if (unlink(path))
+        return soma_error_errno(err, "removing", path);
+    remove_left(path); /* a log must not meet the next one of that name */
+    if (sync_path(dirname(copy), O_DIRECTORY))
         return soma_error_errno(err, "removing", path);
     return SOMA_OK;
 }

@@ -205,7 +205,7 @@ soma_metrics_models(FILE *to, soma_registry *registry)
         v->served = list[i];
         v->snapshot = soma_shelf_current(&list[i]->shelf);
         v->window = soma_progressive_report(&v->snapshot->progressive, -1);
-        v->recall = soma_recall_count(&list[i]->recall);
+        v->recall = soma_recall_count(&list[i]->recall, soma_recall_now());
         soma_trainer_ask(list[i]->trainer, &v->report);
     }
     for (size_t f = 0; f < COUNT(families); f++) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 /* 96 random bits. */
 typedef struct id {
@@ -19,6 +20,14 @@ typedef struct soma_recall_slot {
     bool bytes; /* the values are one byte each, else float32 */
     void *x;    /* [size], malloc'ed */
 } slot;
+
+int64_t
+soma_recall_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
 
 void
 soma_recall_init(soma_recall *recall, int size, int room, long seconds)
@@ -241,9 +250,10 @@ soma_recall_label(soma_recall *recall, const char *text, int label)
 }
 
 soma_recall_counts
-soma_recall_count(soma_recall *recall)
+soma_recall_count(soma_recall *recall, int64_t now)
 {
     pthread_mutex_lock(&recall->lock);
+    forget(recall, now, false);
     soma_recall_counts counts = {recall->next - recall->oldest,
                                  recall->labelled, recall->right};
     pthread_mutex_unlock(&recall->lock);

@@ -46,8 +46,11 @@ typedef struct soma_recall {
 void soma_recall_init(soma_recall *recall, int size, int room, long seconds);
 void soma_recall_free(soma_recall *recall); /* zero-initialised is fine */
 
-/* Remembers x [size] and writes an id that nobody can guess. now: seconds, of a
- * clock that does not go back. SOMA_E_LIMIT: room is 0; SOMA_E_MEMORY. */
+/* Seconds, of a clock that does not go back: what is `now` below. */
+int64_t soma_recall_now(void);
+
+/* Remembers x [size] and writes an id that nobody can guess. SOMA_E_LIMIT: room
+ * is 0; SOMA_E_MEMORY. */
 soma_status soma_recall_put(soma_recall *recall, const float *x,
                             const soma_recalled *answer, int64_t now,
                             char id[SOMA_RECALL_ID + 1], soma_error *err);
@@ -60,6 +63,6 @@ soma_status soma_recall_get(soma_recall *recall, const char *id, int64_t now,
 /* The label that came for an input, once for each id. */
 void soma_recall_label(soma_recall *recall, const char *id, int label);
 
-soma_recall_counts soma_recall_count(soma_recall *recall);
+soma_recall_counts soma_recall_count(soma_recall *recall, int64_t now);
 
 #endif

@@ -172,7 +172,10 @@ make_fork(soma_registry *registry, const soma_job *job, soma_error *err)
         return status;
     }
     status = soma_registry_load_fork(registry, job->name, path, &served, err);
-    return status ? status : wait_until_ready(served, err);
+    if (!status)
+        return wait_until_ready(served, err);
+    remove_files(path); /* or the next start would find what was refused */
+    return status;
 }
 
 static void

@@ -114,7 +114,7 @@ check_guards(soma_registry *registry, soma_error *err)
         soma_served *served;
         if (soma_registry_find(registry, name, &served, err)) {
             soma_error_prefix(err, "--guard");
-            return SOMA_E_ARGUMENT;
+            return err->status = SOMA_E_ARGUMENT;
         }
         at += whole + (at[whole] == ',');
     }

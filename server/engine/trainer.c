@@ -122,6 +122,7 @@ void
 soma_trainer_finish(soma_trainer *trainer, soma_job *jobs, soma_status status,
                     const soma_error *err)
 {
+    soma_trainer_tell(trainer); /* whoever was answered may ask at once */
     while (jobs) {
         soma_job *next = jobs->next;
         if (status)
@@ -211,7 +212,6 @@ handle(soma_trainer *trainer, soma_job *group, int examples)
         soma_trainer_adopt(trainer, group);
         break;
     }
-    soma_trainer_tell(trainer);
 }
 
 static bool
@@ -234,7 +234,8 @@ static void *
 trainer_main(void *arg)
 {
     soma_trainer *trainer = arg;
-    bool busy = false, stop = !recover(trainer);
+    /* What was recovered is judged at once, not when the first job comes. */
+    bool busy = true, stop = !recover(trainer);
     while (!stop) {
         int examples;
         soma_job *group = take_group(trainer, busy, &examples, &stop);

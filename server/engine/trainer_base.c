@@ -85,6 +85,21 @@ copy_examples(soma_trainer *trainer, soma_journal *new, soma_error *err)
     return status;
 }
 
+/* A log that is there although the journal is closed would be put into the
+ * new one. */
+static soma_status
+check_closed(const soma_trainer *trainer, soma_error *err)
+{
+    char log[PATH_MAX];
+    snprintf(log, sizeof log, "%s-wal", trainer->path);
+    if (access(log, F_OK))
+        return SOMA_OK;
+    return soma_error_set(err, SOMA_E_CONFLICT,
+                          "%s: another program has it open; close it there, "
+                          "then start again",
+                          trainer->path);
+}
+
 /* The new journal, complete, at `path`. */
 static soma_status
 make_new(soma_trainer *trainer, const soma_journal_base *base, const char *path,
@@ -110,6 +125,8 @@ soma_trainer_change_base(soma_trainer *trainer, const soma_journal_base *base,
         return refuse(trainer, err);
     snprintf(next, sizeof next, "%s.next", trainer->path);
     soma_status status = make_new(trainer, base, next, err);
+    if (!status)
+        status = check_closed(trainer, err);
     if (status)
         return status;
     status = soma_journal_set_aside(trainer->path, aside, sizeof aside, err);

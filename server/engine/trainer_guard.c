@@ -190,6 +190,20 @@ begin(soma_trainer *trainer)
     guard->due = false;
 }
 
+/* The version that is being judged was left: what a verdict on it led to would
+ * undo what has mended it. */
+void
+soma_guard_leap(soma_trainer *trainer)
+{
+    soma_guard *guard = &trainer->guard;
+    guard->due = true;
+    if (!guard->judged)
+        return;
+    soma_snapshot_unpin(guard->judged);
+    guard->judged = NULL;
+    guard->busy = false;
+}
+
 static void
 end(soma_trainer *trainer)
 {

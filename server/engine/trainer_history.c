@@ -48,7 +48,7 @@ soma_trainer_leap(soma_trainer *trainer, soma_learner *learner, soma_error *err)
     soma_learner_free(trainer->learner);
     trainer->learner = learner;
     trainer->seq++;
-    trainer->guard.due = true;
+    soma_guard_leap(trainer);
     /* A checkpoint here spares the next start the way back and forth. */
     soma_saver_begin(&trainer->saver, learner, trainer->seq, soma_trainer_now(),
                      NULL);

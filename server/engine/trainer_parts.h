@@ -159,6 +159,8 @@ void soma_trainer_settle(soma_trainer *trainer);
 /* Judges a few rows, if it is time for it. True: there is more to do. */
 bool soma_guard_step(soma_trainer *trainer);
 void soma_guard_free(soma_guard *guard);
+/* Another version is in force: it is judged at once. */
+void soma_guard_leap(soma_trainer *trainer);
 
 /* Judges any model at once, by the whole set. SOMA_E_MEMORY. */
 soma_status soma_guard_judge(soma_trainer *trainer, const soma_model *model,

@@ -88,7 +88,8 @@ describe_guard(const soma_trainer_report *report)
 static json_t *
 describe_delayed(soma_served *served)
 {
-    soma_recall_counts counts = soma_recall_count(&served->recall);
+    soma_recall_counts counts =
+        soma_recall_count(&served->recall, soma_recall_now());
     return json_pack("{s:I, s:I, s:I}", "remembered",
                      (json_int_t)counts.remembered, "labelled",
                      (json_int_t)counts.labelled, "right",

@@ -290,7 +290,7 @@ put_id(soma_request *request, int r, uint64_t version, const float *scores)
     const soma_spec *spec = &request->served->spec;
     soma_recalled answer = {
         version, soma_loss_decide(spec->loss, spec->outputs, scores)};
-    int64_t now = (int64_t)(soma_worker_now() / 1000000);
+    int64_t now = soma_recall_now();
     if (soma_recall_put(&request->served->recall, row_at(request, r), &answer,
                         now, id, &err)) {
         soma_reply_failure(request, &err);

@@ -37,7 +37,7 @@ recall(soma_request *request, const json_t *id, int row, const char *where,
 {
     const char *text = json_string_value(id);
     soma_label *label = &request->delayed[row];
-    int64_t now = (int64_t)(soma_worker_now() / 1000000);
+    int64_t now = soma_recall_now();
     if (!text)
         return soma_refuse(refusal, 400, "bad_id",
                            "\"%sid\": expected a string, as /predict gave it",
@@ -125,7 +125,10 @@ make_rows(soma_request *request, size_t count, float **rows,
         return !soma_request_busy(&refusal->err);
     *rows = malloc(bytes);
     request->delayed = calloc(count, sizeof *request->delayed);
-    return (*rows && request->delayed) || no_memory(refusal);
+    if (*rows && request->delayed)
+        return true;
+    free(*rows);
+    return no_memory(refusal);
 }
 
 static bool

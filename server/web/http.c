@@ -177,10 +177,13 @@ add_headers(struct MHD_Response *response, const soma_request *request)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
-/* The reply's memory stays the request's, which outlives the response. */
+/* The reply's memory stays the request's, which outlives the response. Its
+ * models are no longer needed: a client that reads slowly, or not at all, must
+ * not keep one from being removed. */
 static enum MHD_Result
 send_reply(http_request *self)
 {
+    soma_request_leave(&self->request);
     const soma_reply *reply = &self->request.reply;
     union {
         const void *constant;

@@ -1,6 +1,7 @@
 /* kill -9 at random moments under load, over and over on one folder of data:
  * nothing that was answered is lost, nothing is learned twice, and the weights
- * are those that the journal leads to.
+ * are those that the journal leads to; forks that were answered are there,
+ * those that were removed are not.
  *
  * SOMA_CRASH_ROUNDS says how often (8); `make crash` does 100.
  */
@@ -21,14 +22,15 @@ enum { THREADS = 4, IMAGES = 200 };
 static char data[] = "/tmp/soma-crash-XXXXXX";
 
 /* What has been answered: answered[v] is the image that became version v, plus
- * 1; 0: not known. */
+ * 1; 0: not known; PROMOTION: a fork's state did. */
+enum { PROMOTION = -1 };
 static int *answered;
 static size_t room;
 static long requests, repeats, last_version;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void
-note(long version, int image)
+note(long version, int what)
 {
     pthread_mutex_lock(&lock);
     while ((size_t)version >= room) {
@@ -37,9 +39,9 @@ note(long version, int image)
         memset(answered + room, 0, (more - room) * sizeof *answered);
         room = more;
     }
-    if (answered[version] && answered[version] != image + 1)
+    if (answered[version] && answered[version] != what)
         fail_msg("version %ld was answered for two requests", version);
-    answered[version] = image + 1;
+    answered[version] = what;
     last_version = version > last_version ? version : last_version;
     pthread_mutex_unlock(&lock);
 }
@@ -122,7 +124,7 @@ run(void *arg)
         long version = teach(curl, c);
         if (version < 0)
             break;
-        note(version, c->image);
+        note(version, c->image + 1);
         c->open = false;
         pthread_mutex_lock(&lock);
         requests++;
@@ -132,26 +134,144 @@ run(void *arg)
     return NULL;
 }
 
+/* ---- Another one, that makes forks and takes them away ---- */
+
+enum { FORKS = 3 };
+
+typedef enum standing {
+    GONE,
+    THERE,
+    UNKNOWN /* what was asked last was not answered */
+} standing;
+
+typedef struct keeper {
+    pthread_t thread;
+    const server *s;
+    soma_rng rng;
+    standing forks[FORKS];
+    long versions[FORKS]; /* that were answered */
+    long forked, promoted, removed;
+} keeper;
+
+/* 0: no answer came. */
+static long
+ask_keeper(CURL *curl, const keeper *k, const char *method, const char *path,
+           const char *json, long *version)
+{
+    answer a = ask_over(curl, k->s, method, path, "application/json", json,
+                        json ? strlen(json) : 0, NULL);
+    long status = a.status;
+    const json_t *number = json_object_get(a.json, "version");
+    if (status && !a.json)
+        status = 0; /* half of it */
+    *version = number ? (long)json_integer_value(number) : -1;
+    if (status && status != 200 && status != 409 && status != 503)
+        fail_msg("%s: status %ld: %s", path, status, a.body);
+    free_answer(&a);
+    return status;
+}
+
+static bool
+make_fork(CURL *curl, keeper *k, int i)
+{
+    char json[32];
+    long version;
+    snprintf(json, sizeof json, "{\"as\": \"f%d\"}", i);
+    long status =
+        ask_keeper(curl, k, NULL, "/models/fashion/fork", json, &version);
+    k->forks[i] = status == 200 ? THERE : status ? GONE : UNKNOWN;
+    k->versions[i] = 0;
+    k->forked += status == 200;
+    return status != 0;
+}
+
+static bool
+remove_fork(CURL *curl, keeper *k, int i)
+{
+    char path[32];
+    long version;
+    snprintf(path, sizeof path, "/models/f%d", i);
+    long status = ask_keeper(curl, k, "DELETE", path, NULL, &version);
+    if (status && status != 200)
+        fail_msg("DELETE: status %ld", status);
+    k->forks[i] = status ? GONE : UNKNOWN;
+    k->removed += status == 200;
+    return status != 0;
+}
+
+static bool
+teach_fork(CURL *curl, keeper *k, int i)
+{
+    char path[64];
+    int image = (int)soma_rng_below(&k->rng, IMAGES);
+    snprintf(path, sizeof path, "/models/f%d/train?label=%d", i,
+             fashion_labels()[image]);
+    answer a =
+        ask_over(curl, k->s, NULL, path, "application/octet-stream",
+                 fashion_images() + (size_t)image * PIXELS, PIXELS, NULL);
+    bool answered_it = a.status != 0 && a.json;
+    if (a.status == 200 && a.json)
+        k->versions[i] = (long)whole_of(a.json, "version");
+    free_answer(&a);
+    return answered_it;
+}
+
+static bool
+promote_fork(CURL *curl, keeper *k, int i)
+{
+    char json[64];
+    long version;
+    snprintf(json, sizeof json, "{\"from\": \"f%d\", \"force\": true}", i);
+    long status =
+        ask_keeper(curl, k, NULL, "/models/fashion/promote", json, &version);
+    if (status == 200) {
+        note(version, PROMOTION);
+        k->promoted++;
+    }
+    return status != 0;
+}
+
+static void *
+keep(void *arg)
+{
+    keeper *k = arg;
+    CURL *curl = curl_easy_init();
+    for (bool goes_on = true; goes_on;) {
+        int i = (int)soma_rng_below(&k->rng, FORKS);
+        uint32_t what = soma_rng_below(&k->rng, 8);
+        if (k->forks[i] == GONE)
+            goes_on = make_fork(curl, k, i);
+        else if (what < 2)
+            goes_on = remove_fork(curl, k, i);
+        else if (what < 6)
+            goes_on = teach_fork(curl, k, i);
+        else
+            goes_on = promote_fork(curl, k, i);
+    }
+    curl_easy_cleanup(curl);
+    return NULL;
+}
+
 /* ---- What is there after a crash ---- */
 
+/* Whether this record is what was answered for its version. */
 static void
-wait_until_ready(const server *s)
+check_record(const json_t *record, long *examples)
 {
-    for (int i = 0; i < 1000; i++) {
-        answer a = get(s, "/readyz");
-        long status = a.status;
-        free_answer(&a);
-        if (status == 200)
-            return;
-        usleep(10000);
-    }
-    fail_msg("the server is not ready after 10 s");
+    long version = (long)whole_of(record, "version");
+    int what = version <= last_version ? answered[version] : 0;
+    bool promoted = json_object_get(record, "promoted") != NULL;
+    *examples += !promoted;
+    if (what)
+        assert_int_equal(promoted, what == PROMOTION);
+    if (what > 0)
+        assert_int_equal(whole_of(record, "label"), fashion_labels()[what - 1]);
 }
 
 /* Everything that was answered from version `from` on is what the journal has
- * there; returns the newest version. */
+ * there; returns the newest version, and counts examples. */
 static long
-check_answered(const server *s, long from)
+check_answered(const server *s, long from, long *examples)
 {
     long newest = 0;
     for (long after = from;;) {
@@ -162,15 +282,11 @@ check_answered(const server *s, long from)
         assert_int_equal(a.status, 200);
         newest = (long)whole_of(a.json, "version");
         const json_t *list = json_object_get(a.json, "examples");
-        for (size_t i = 0; i < json_array_size(list); i++) {
-            const json_t *one = json_array_get(list, i);
-            after = (long)whole_of(one, "version");
-            int image = after <= last_version ? answered[after] - 1 : -1;
-            if (image >= 0)
-                assert_int_equal(whole_of(one, "label"),
-                                 fashion_labels()[image]);
-        }
         size_t count = json_array_size(list);
+        for (size_t i = 0; i < count; i++) {
+            check_record(json_array_get(list, i), examples);
+            after = (long)whole_of(json_array_get(list, i), "version");
+        }
         free_answer(&a);
         if (count == 0)
             break;
@@ -181,21 +297,42 @@ check_answered(const server *s, long from)
 
 /* The digest by the server and by an independent replay of the journal. */
 static void
-check_digest(const server *s, bool whole)
+check_digest(const server *s, const char *model, bool whole)
 {
-    char command[512], text[4096];
-    answer a = get(s, "/models/fashion");
+    char path[64], text[1 << 14];
+    snprintf(path, sizeof path, "/models/%s", model);
+    answer a = get(s, path);
     assert_int_equal(a.status, 200);
-    snprintf(command, sizeof command, "%s replay %s/fashion.db%s 2>&1",
-             getenv("SOMA") ? getenv("SOMA") : "build/gcc/soma", data,
-             whole ? "" : " --quick");
-    FILE *replay = popen(command, "r");
-    size_t n = fread(text, 1, sizeof text - 1, replay);
-    text[n] = '\0';
-    if (pclose(replay) || !strstr(text, text_of(a.json, "digest")))
-        fail_msg("the server has %s, the replay says: %s",
+    int code = soma_says(text, sizeof text, "replay %s/%s.db%s", data, model,
+                         whole ? "" : " --quick");
+    if (code || !strstr(text, text_of(a.json, "digest")))
+        fail_msg("%s: the server has %s, the replay says: %s", model,
                  text_of(a.json, "digest"), text);
     free_answer(&a);
+}
+
+/* Forks are there or not, as was answered; afterwards all of it is known. */
+static void
+check_forks(const server *s, keeper *k, bool whole)
+{
+    for (int i = 0; i < FORKS; i++) {
+        char name[16], path[32];
+        snprintf(name, sizeof name, "f%d", i);
+        snprintf(path, sizeof path, "/models/%s", name);
+        answer a = get(s, path);
+        assert_true(a.status == 200 || a.status == 404);
+        standing found = a.status == 200 ? THERE : GONE;
+        if (k->forks[i] != UNKNOWN && k->forks[i] != found)
+            fail_msg("%s: %s, though it was answered", name,
+                     found == THERE ? "there" : "gone");
+        if (found == THERE) {
+            assert_string_equal(text_of(a.json, "fork_of"), "fashion");
+            assert_true((long)whole_of(a.json, "version") >= k->versions[i]);
+            check_digest(s, name, whole);
+        }
+        k->forks[i] = found;
+        free_answer(&a);
+    }
 }
 
 static void
@@ -211,7 +348,8 @@ nothing_answered_is_lost(void **state)
     int rounds = text ? atoi(text) : 8;
     soma_rng rng = soma_rng_seed((uint64_t)getpid(), 0);
     client clients[THREADS] = {{.index = 0}};
-    long checked = 0, newest = 0;
+    keeper keeps = {.rng = soma_rng_seed((uint64_t)getpid(), 1)};
+    long checked = 0, newest = 0, examples = 0;
     assert_non_null(mkdtemp(data));
     curl_global_init(CURL_GLOBAL_ALL);
     fashion_images();
@@ -220,10 +358,13 @@ nothing_answered_is_lost(void **state)
         server s;
         start_server(&s, arguments);
         wait_until_ready(&s);
-        newest = check_answered(&s, checked);
+        newest = check_answered(&s, checked, &examples);
         checked = newest;
         if (newest > 0) /* before that there is no journal */
-            check_digest(&s, round == rounds - 1);
+            check_digest(&s, "fashion", round == rounds - 1);
+        check_forks(&s, &keeps, round == rounds - 1);
+        keeps.s = &s;
+        pthread_create(&keeps.thread, NULL, keep, &keeps);
         for (int i = 0; i < THREADS; i++) {
             clients[i].index = i;
             clients[i].s = &s;
@@ -233,6 +374,7 @@ nothing_answered_is_lost(void **state)
         kill(s.pid, SIGKILL);
         for (int i = 0; i < THREADS; i++)
             pthread_join(clients[i].thread, NULL);
+        pthread_join(keeps.thread, NULL);
         waitpid(s.pid, NULL, 0);
         unlink(s.log);
     }
@@ -248,19 +390,23 @@ nothing_answered_is_lost(void **state)
             continue;
         long version = teach(curl, &clients[i]);
         assert_true(version > 0);
-        note(version, clients[i].image);
+        note(version, clients[i].image + 1);
         requests++;
     }
     curl_easy_cleanup(curl);
-    newest = check_answered(&s, 0);
-    check_digest(&s, true);
-    assert_int_equal(newest, requests);
-    for (long v = 1; v <= newest; v++)
-        assert_true(answered[v] > 0);
+    /* The others are promotions, some of which were not answered. */
+    examples = 0;
+    newest = check_answered(&s, 0, &examples);
+    check_digest(&s, "fashion", true);
+    check_forks(&s, &keeps, true);
+    assert_int_equal(examples, requests);
+    assert_true(newest - examples >= keeps.promoted);
+    assert_true(newest - examples <= keeps.promoted + rounds);
     assert_int_equal(stop_server(&s), 0);
-    print_message("%d rounds, %ld answered (%ld sent again), 0 lost, 0 twice, "
-                  "digests equal\n",
-                  rounds, requests, repeats);
+    print_message("%d rounds, %ld answered (%ld sent again), %ld forks, %ld "
+                  "promotions, %ld removals, 0 lost, 0 twice, digests equal\n",
+                  rounds, requests, repeats, keeps.forked, keeps.promoted,
+                  keeps.removed);
     free(answered);
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", data);

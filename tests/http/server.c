@@ -85,7 +85,7 @@ start_server(server *s, const char *const *arguments)
     close(mkstemp(s->log));
     s->pid = spawn(all, s->log);
     for (int i = 0; i < 600; i++) {
-        char text[4096];
+        char text[1 << 16]; /* each model that recovers has a line before */
         read_log(s, text, sizeof text);
         const char *at = strstr(text, "http://127.0.0.1:");
         if (at && strchr(at, '\n')) {
@@ -157,6 +157,38 @@ stop_server(server *s)
     return code;
 }
 
+void
+kill_server(server *s)
+{
+    kill(s->pid, SIGKILL);
+    waitpid(s->pid, NULL, 0);
+    unlink(s->log);
+    s->pid = 0;
+}
+
+int
+soma_says(char *text, size_t size, const char *format, ...)
+{
+    char command[1024];
+    int used = snprintf(command, sizeof command, "%s ",
+                        environment("SOMA", "build/gcc/soma"));
+    va_list arguments;
+    va_start(arguments, format);
+    used += vsnprintf(command + used, sizeof command - (size_t)used, format,
+                      arguments);
+    va_end(arguments);
+    assert_true(used + 6 < (int)sizeof command);
+    strcat(command, " 2>&1");
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t n = fread(text, 1, size - 1, pipe);
+    text[n] = '\0';
+    while (fgetc(pipe) != EOF)
+        ; /* or it ends by a signal */
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* ---- Requests ---- */
 
 static size_t
@@ -194,22 +226,22 @@ on_header(char *data, size_t size, size_t count, void *arg)
 }
 
 answer
-ask(const server *s, const char *method, const char *path, const char *type,
-    const void *body, size_t size)
+ask_over(void *curl, const server *s, const char *method, const char *path,
+         const char *type, const void *body, size_t size, const char *header)
 {
-    static CURL *curl; /* one connection, kept alive */
     answer a = {0};
     char url[512], content[128];
     struct curl_slist *headers = NULL;
-    if (!curl)
-        curl = curl_easy_init();
     curl_easy_reset(curl);
     snprintf(url, sizeof url, "%s%s", s->url, path);
     snprintf(content, sizeof content, "Content-Type:%s%s", type ? " " : "",
              type ? type : "");
     headers = curl_slist_append(headers, content);
     headers = curl_slist_append(headers, "Expect:");
+    if (header)
+        headers = curl_slist_append(headers, header);
     curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
@@ -225,12 +257,24 @@ ask(const server *s, const char *method, const char *path, const char *type,
     else if (method)
         curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
     CURLcode code = curl_easy_perform(curl);
-    if (code != CURLE_OK)
-        fail_msg("%s: %s", path, curl_easy_strerror(code));
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &a.status);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &a.status);
     curl_slist_free_all(headers);
     if (a.body)
         a.json = json_loadb(a.body, a.size, 0, NULL);
+    return a;
+}
+
+answer
+ask(const server *s, const char *method, const char *path, const char *type,
+    const void *body, size_t size)
+{
+    static CURL *curl; /* one connection, kept alive */
+    if (!curl)
+        curl = curl_easy_init();
+    answer a = ask_over(curl, s, method, path, type, body, size, NULL);
+    if (!a.status)
+        fail_msg("%s: no answer", path);
     return a;
 }
 
@@ -252,6 +296,20 @@ answer
 get(const server *s, const char *path)
 {
     return ask(s, NULL, path, NULL, NULL, 0);
+}
+
+void
+wait_until_ready(const server *s)
+{
+    for (int i = 0; i < 3000; i++) {
+        answer a = get(s, "/readyz");
+        long status = a.status;
+        free_answer(&a);
+        if (status == 200)
+            return;
+        nap(10);
+    }
+    fail_msg("the server is not ready after 30 s");
 }
 
 answer

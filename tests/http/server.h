@@ -39,8 +39,19 @@ int run_soma(const char *const *arguments, char *text, size_t size);
 /* The most memory that it has had resident so far, KiB. */
 long memory_peak(const server *s);
 
+/* Waits until /readyz says 200. */
+void wait_until_ready(const server *s);
+
 /* SIGTERM, and the exit code. */
 int stop_server(server *s);
+
+/* SIGKILL, and waits for its end. */
+void kill_server(server *s);
+
+/* Runs the program with arguments as a shell reads them; its exit code, and
+ * what it wrote to stdout and stderr in text. */
+int soma_says(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* One answer. */
 typedef struct answer {
@@ -58,6 +69,13 @@ void free_answer(answer *a);
 answer ask(const server *s, const char *method, const char *path,
            const char *type, const void *body, size_t size);
 answer post(const server *s, const char *path, const char *json);
+
+/* The same over a connection of the caller's (a CURL *, kept alive), with one
+ * header more, or NULL; it fails no test: status 0 says that no answer came.
+ * For threads. */
+answer ask_over(void *curl, const server *s, const char *method,
+                const char *path, const char *type, const void *body,
+                size_t size, const char *header);
 answer get(const server *s, const char *path);
 
 /* {"pixels": [...]} and so on from a format of jansson's json_pack; takes over

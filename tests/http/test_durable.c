@@ -20,15 +20,7 @@ static void
 start(void)
 {
     start_server(&s, arguments);
-    for (int i = 0; i < 500; i++) {
-        answer a = get(&s, "/readyz");
-        long status = a.status;
-        free_answer(&a);
-        if (status == 200)
-            return;
-        usleep(10000);
-    }
-    fail_msg("not ready after 5 s");
+    wait_until_ready(&s);
 }
 
 static int
@@ -117,9 +109,7 @@ what_was_taught_outlives_the_server(void **state)
     }
     free(before);
     before = digest();
-    kill(s.pid, SIGKILL);
-    waitpid(s.pid, NULL, 0);
-    unlink(s.log);
+    kill_server(&s);
     start();
     after = digest();
     assert_string_equal(before, after);

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <unistd.h>
 
@@ -44,13 +45,14 @@ typedef struct faulty_file {
 
 static struct {
     sqlite3_vfs vfs, *real;
-    int operations; /* since faulty_start */
-    int fail_at;    /* the n-th fails; 0: none */
-    int error;      /* with this errno */
-    bool sticky;    /* and all after it */
-    bool power;     /* the power goes instead */
-    bool dead;      /* it has gone: nothing reaches the files */
-    bool failed;    /* the fault has come */
+    /* Atomic, since a trainer may be writing when a test changes them. */
+    atomic_int operations; /* since faulty_start */
+    atomic_int fail_at;    /* the n-th fails; 0: none */
+    atomic_int error;      /* with this errno */
+    atomic_bool sticky;    /* and all after it */
+    bool power;            /* the power goes instead */
+    bool dead;             /* it has gone: nothing reaches the files */
+    atomic_bool failed;    /* the fault has come */
     node nodes[NODES];
 } faulty;
 
@@ -202,8 +204,8 @@ faulty_strikes(void)
     if (faulty.dead)
         return true;
     int n = ++faulty.operations;
-    bool now = faulty.fail_at &&
-               (n == faulty.fail_at || (faulty.sticky && n > faulty.fail_at));
+    int at = faulty.fail_at;
+    bool now = at && (n == at || (faulty.sticky && n > at));
     if (now) {
         faulty.failed = true;
         faulty.dead = faulty.power;
@@ -452,7 +454,8 @@ faulty_start(int fail_at, int error, bool sticky, bool power)
     faulty.error = error;
     faulty.sticky = sticky;
     faulty.power = power;
-    faulty.dead = faulty.failed = false;
+    faulty.dead = false;
+    faulty.failed = false;
     sqlite3_vfs_register(&faulty.vfs, 1);
 }
 

@@ -230,9 +230,9 @@ journal_text(soma_journal *j)
     soma_journal_info info;
     soma_status status = j->backend->info(j, &info, NULL);
     if (!status) {
-        fprintf(out, "%d %d %d %d %d %s %d\n", (int)info.first, (int)info.last,
-                (int)info.examples, (int)info.keys, (int)info.created,
-                info.base, info.size);
+        fprintf(out, "%d %d %d %d %d %s %d %s\n", (int)info.first,
+                (int)info.last, (int)info.examples, (int)info.keys,
+                (int)info.created, info.base, info.size, info.origin);
         status = print_rows(j, &info, out);
     }
     if (!status)

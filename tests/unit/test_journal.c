@@ -271,14 +271,85 @@ keys(soma_journal *j)
     assert_int_equal(info_of(j).keys, 2);
 }
 
+/* An adoption carries a state, which may be large, of another model's version,
+ * which may be newer than all that is here. */
+static soma_status
+append_adoption(soma_journal *j, uint64_t seq, uint64_t target, size_t size)
+{
+    unsigned char *state = malloc(size);
+    state_fill(state, size, seq);
+    soma_record record = {.seq = seq,
+                          .kind = SOMA_RECORD_ADOPTION,
+                          .time = 1000 + (int64_t)seq,
+                          .target = target,
+                          .data = state,
+                          .data_size = size};
+    soma_journal_group group = {.records = &record, .count = 1};
+    soma_status status = j->backend->append(j, &group, &err);
+    free(state);
+    return status;
+}
+
+static soma_status
+visit_adoption(const soma_record *record, void *arg, soma_error *error)
+{
+    const size_t *size = arg;
+    (void)error;
+    unsigned char *expected = malloc(*size);
+    state_fill(expected, *size, record->seq);
+    assert_int_equal(record->kind, SOMA_RECORD_ADOPTION);
+    assert_int_equal(record->time, 1000 + (int64_t)record->seq);
+    assert_int_equal(record->data_size, *size);
+    assert_memory_equal(record->data, expected, *size);
+    assert_null(record->x);
+    free(expected);
+    return SOMA_OK;
+}
+
+static void
+adoptions(soma_journal *j)
+{
+    static const size_t sizes[] = {1, 5000, 3 << 20};
+    soma_leap leap;
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t seq = i * 3 + 1;
+        size_t size = sizes[i];
+        OK(append_adoption(j, seq, 1000 + i, size));
+        for (uint64_t k = 1; k <= 2; k++) {
+            soma_record back = {.seq = seq + k,
+                                .kind = SOMA_RECORD_ROLLBACK,
+                                .target = seq - k % 2};
+            soma_journal_group group = {.records = &back, .count = 1};
+            if (k == 1 || i == 1)
+                OK(j->backend->append(j, &group, &err));
+            else
+                OK(append_records(j, seq + k, 1, &err));
+        }
+        OK(j->backend->last_leap(j, seq, &leap, &err));
+        assert_int_equal(leap.seq, seq);
+        assert_int_equal(leap.kind, SOMA_RECORD_ADOPTION);
+        assert_int_equal(leap.target, 1000 + i);
+        OK(j->backend->last_leap(j, seq + 1, &leap, &err));
+        assert_int_equal(leap.kind, SOMA_RECORD_ROLLBACK);
+        assert_int_equal(leap.seq, seq + 1);
+        OK(j->backend->read(j, seq - 1, seq, visit_adoption, &size, &err));
+    }
+    OK(j->backend->last_leap(j, 6, &leap, &err));
+    assert_int_equal(leap.seq, 6);
+    OK(j->backend->last_leap(j, 99, &leap, &err));
+    assert_int_equal(leap.seq, 8);
+    assert_int_equal(info_of(j).last, 9);
+    assert_int_equal(info_of(j).examples, 2 - (3 % 7 == 3));
+}
+
 static const soma_journal_base base_of_memory = {.size = SIZE};
 
 static void
 test_both(void **state)
 {
     (void)state;
-    static void (*const contracts[])(soma_journal *) = {in_order, rollbacks,
-                                                        values, lessons, keys};
+    static void (*const contracts[])(soma_journal *) = {
+        in_order, rollbacks, values, lessons, keys, adoptions};
     for (size_t i = 0; i < sizeof contracts / sizeof *contracts; i++) {
         char name[16];
         snprintf(name, sizeof name, "both%zu", i);
@@ -603,6 +674,61 @@ test_trim_rollback(void **state)
     shut(j);
 }
 
+/* An adoption brings its own state: what is before it is not needed for what
+ * comes after it, unless a rollback leads back there. */
+static void
+test_trim_adoption(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t checkpoint, target; /* 0: none; of a rollback at last */
+        uint64_t first;              /* record that is left */
+    } cases[] = {
+        {"alone", 0, 0, 21},      /* up to the adoption */
+        {"covered", 26, 0, 27},   /* up to the checkpoint */
+        {"behind", 10, 0, 21},    /* the older one does not matter */
+        {"after", 0, 25, 21},     /* to what follows from it */
+        {"itself", 0, 21, 21},    /* to itself */
+        {"before", 0, 15, 1},     /* to before it, from the base */
+        {"before10", 10, 15, 11}, /* from a checkpoint there */
+        {"newest", 26, 15, 1},    /* which the newest is not */
+        {"at20", 20, 20, 21},     /* to the last before it */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        soma_journal *j = create(cases[i].name);
+        append_examples(j, 1, 20);
+        if (cases[i].checkpoint && cases[i].checkpoint <= 20)
+            OK(append_checkpoint(j, cases[i].checkpoint, 300, 100, 9, &err));
+        OK(append_adoption(j, 21, 7, 3000));
+        append_examples(j, 22, 8);
+        if (cases[i].checkpoint > 20)
+            OK(append_checkpoint(j, cases[i].checkpoint, 300, 100, 9, &err));
+        soma_record back = {.seq = 30,
+                            .kind = SOMA_RECORD_ROLLBACK,
+                            .time = 1030,
+                            .target = cases[i].target};
+        soma_journal_group group = {.records = &back, .count = 1};
+        if (cases[i].target)
+            OK(j->backend->append(j, &group, &err));
+        soma_journal_policy policy = {.keep_examples = 1,
+                                      .keep_checkpoints = 1};
+        trim(j, &policy, 4);
+        if (info_of(j).first != cases[i].first)
+            fail_msg("%s: %d is left, expected %d", cases[i].name,
+                     (int)info_of(j).first, (int)cases[i].first);
+        OK(j->backend->check(j, &err));
+        soma_leap leap;
+        OK(j->backend->last_leap(j, 29, &leap, &err));
+        assert_int_equal(leap.seq, cases[i].first > 21 ? 0 : 21);
+        shut(j);
+        j = open_again(cases[i].name);
+        assert_int_equal(info_of(j).last, cases[i].target ? 30 : 29);
+        OK(j->backend->check(j, &err));
+        shut(j);
+    }
+}
+
 /* A checkpoint that is damaged covers nothing. */
 static void
 test_trim_damaged(void **state)
@@ -824,6 +950,164 @@ test_foreign(void **state)
     shut(j);
 }
 
+static soma_journal *
+create_fork(const char *name, const char *origin)
+{
+    soma_journal_base base = a_base();
+    base.origin = origin;
+    soma_journal *j = soma_journal_create(scratch_path(name), &base, &err);
+    if (!j)
+        fail_msg("create: %s", err.text);
+    return j;
+}
+
+static void
+test_origin(void **state)
+{
+    char longest[SOMA_ORIGIN_MAX + 1];
+    (void)state;
+    memset(longest, 'o', sizeof longest);
+    longest[SOMA_ORIGIN_MAX] = '\0';
+    const char *const origins[] = {NULL, "", "a", "an origin's 'name'",
+                                   longest};
+    for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "origin%zu", i);
+        soma_journal *j = create_fork(name, origins[i]);
+        const char *expected = origins[i] ? origins[i] : "";
+        assert_string_equal(info_of(j).origin, expected);
+        OK(append_adoption(j, 1, 5, 9000));
+        OK(j->backend->check(j, &err));
+        shut(j);
+        j = open_again(name);
+        assert_string_equal(info_of(j).origin, expected);
+        shut(j);
+        /* What makes a fork of a model, or a model of a fork, is noticed. */
+        meddle(name, "UPDATE meta SET origin = 'x' || origin");
+        refuses(scratch_path(name), SOMA_E_FORMAT, "description");
+        if (*expected) {
+            meddle(name, "UPDATE meta SET origin = ''");
+            refuses(scratch_path(name), SOMA_E_FORMAT, "description");
+        }
+    }
+}
+
+/* ---- SQLite: names ---- */
+
+static bool
+is_there(const char *name)
+{
+    return access(scratch_path(name), F_OK) == 0;
+}
+
+static void
+test_move(void **state)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    (void)state;
+    soma_journal *j = create("m.fork");
+    OK(append_records(j, 1, 9, &err));
+    shut(j);
+    snprintf(from, sizeof from, "%s", scratch_path("m.fork"));
+    snprintf(to, sizeof to, "%s", scratch_path("m.db"));
+    OK(soma_journal_move(from, to, &err));
+    assert_false(is_there("m.fork"));
+    j = open_again("m.db");
+    assert_int_equal(read_all(j, 0), 9);
+    shut(j);
+    /* Nothing is ever replaced. */
+    shut(create("m.fork"));
+    assert_int_equal(soma_journal_move(from, to, &err), SOMA_E_CONFLICT);
+    assert_non_null(strstr(err.text, to));
+    assert_true(is_there("m.fork"));
+    j = open_again("m.db");
+    assert_int_equal(read_all(j, 0), 9);
+    shut(j);
+    /* Nor is a log that another database has left taken for its own. */
+    scratch_text("n.db-wal", "records");
+    snprintf(to, sizeof to, "%s", scratch_path("n.db"));
+    assert_int_equal(soma_journal_move(from, to, &err), SOMA_E_CONFLICT);
+    assert_true(is_there("m.fork"));
+    assert_false(is_there("n.db"));
+    snprintf(to, sizeof to, "%s", scratch_path("o.db"));
+    assert_int_equal(soma_journal_move(scratch_path("none"), to, &err),
+                     SOMA_E_NOT_FOUND);
+    snprintf(to, sizeof to, "%s", scratch_path("no/folder"));
+    assert_int_equal(soma_journal_move(from, to, &err), SOMA_E_NOT_FOUND);
+    assert_true(is_there("m.fork"));
+}
+
+static void
+test_set_aside(void **state)
+{
+    char path[PATH_MAX], aside[PATH_MAX];
+    (void)state;
+    snprintf(path, sizeof path, "%s", scratch_path("s.db"));
+    soma_journal *j = create("s.db");
+    OK(append_records(j, 1, 9, &err));
+    shut(j);
+    /* A second name, of the same file; those in use are passed over. */
+    scratch_text("s.db.old-1", "something");
+    OK(soma_journal_set_aside(path, aside, sizeof aside, &err));
+    assert_string_equal(aside, scratch_path("s.db.old-0"));
+    OK(soma_journal_set_aside(path, aside, sizeof aside, &err));
+    assert_string_equal(aside, scratch_path("s.db.old-2"));
+    assert_true(is_there("s.db"));
+    j = open_again("s.db.old-2");
+    assert_int_equal(read_all(j, 0), 9);
+    shut(j);
+    /* Retiring takes the first name away. */
+    OK(soma_journal_retire(path, aside, sizeof aside, &err));
+    assert_string_equal(aside, scratch_path("s.db.old-3"));
+    assert_false(is_there("s.db"));
+    assert_true(is_there("s.db.old-3"));
+    assert_int_equal(soma_journal_retire(path, aside, sizeof aside, &err),
+                     SOMA_E_NOT_FOUND);
+    assert_false(is_there("s.db.old-4"));
+    j = create("s.db"); /* which is free again */
+    assert_int_equal(info_of(j).last, 0);
+    shut(j);
+}
+
+/* Another program that has the database open keeps SQLite from putting its log
+ * into it: then the log goes along, and is not left to the next one of the
+ * same name. */
+static void
+test_retire_while_read(void **state)
+{
+    char path[PATH_MAX], aside[PATH_MAX];
+    sqlite3 *reader;
+    (void)state;
+    snprintf(path, sizeof path, "%s", scratch_path("r.db"));
+    soma_journal *j = create("r.db");
+    OK(append_records(j, 1, 5, &err));
+    assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(reader, "SELECT count(*) FROM records", NULL, NULL, NULL),
+        SQLITE_OK);
+    OK(append_records(j, 6, 20, &err));
+    shut(j);
+    assert_true(is_there("r.db-wal"));
+    OK(soma_journal_retire(path, aside, sizeof aside, &err));
+    assert_false(is_there("r.db"));
+    assert_false(is_there("r.db-wal"));
+    assert_false(is_there("r.db-shm"));
+    j = create_fork("r.db", "another");
+    assert_int_equal(info_of(j).last, 0);
+    OK(append_adoption(j, 1, 3, 5000));
+    sqlite3_close(reader);
+    OK(append_records(j, 2, 1, &err));
+    shut(j);
+    j = open_again("r.db");
+    assert_int_equal(info_of(j).last, 2);
+    OK(j->backend->check(j, &err));
+    shut(j);
+    j = open_again("r.db.old-0");
+    assert_int_equal(read_all(j, 0), 25);
+    OK(j->backend->check(j, &err));
+    shut(j);
+}
+
 /* Rows that are changed are found where they are read. */
 static void
 test_sums(void **state)
@@ -838,6 +1122,9 @@ test_sums(void **state)
         "UPDATE records SET kind = 3 WHERE seq = 9",
         "UPDATE records SET target = 3 WHERE seq = 5",
         "UPDATE records SET data = x'00' WHERE seq = 3",
+        "UPDATE records SET data = zeroblob(length(data)) WHERE seq = 41",
+        "UPDATE records SET target = 8 WHERE seq = 41",
+        "UPDATE records SET kind = 2 WHERE seq = 41",
         "UPDATE keys SET count = 7 WHERE text = 'key 1'",
         "UPDATE keys SET text = 'key 2' WHERE text = 'key 1'",
         "UPDATE lessons SET last = last + 1 WHERE first = 5",
@@ -860,6 +1147,7 @@ test_sums(void **state)
         OK(j->backend->append(j, &group, &err));
         OK(append_checkpoint(j, 30, 5000, 3000, 9, &err));
         OK(append_checkpoint(j, 40, 5000, 3000, 1, &err));
+        OK(append_adoption(j, 41, 7, 6000));
         shut(j);
         meddle(name, cases[i]);
         j = open_again(name);
@@ -898,20 +1186,25 @@ test_truncated(void **state)
     free(data);
 }
 
-/* Position i of a journal is worth a flip: headers are, and samples of the
- * rest. */
+/* Position i of a journal is worth a flip: headers are, the origin's name, and
+ * samples of the rest. */
 static bool
-is_tried(size_t i)
+is_tried(const unsigned char *data, size_t size, size_t i)
 {
-    return i < 128 || i % 4096 < 24 || i % 61 == 0;
+    static const char origin[] = "the origin";
+    const unsigned char *at = memmem(data, size, origin, sizeof origin - 1);
+    size_t first = (size_t)(at - data);
+    return i < 128 || i % 4096 < 24 || i % 61 == 0 ||
+           (i >= first && i < first + sizeof origin - 1);
 }
 
 static void
 test_flips(void **state)
 {
     (void)state;
-    soma_journal *j = create("flips");
+    soma_journal *j = create_fork("flips", "the origin");
     fill(j);
+    OK(append_adoption(j, 41, 7, 9000));
     char *expected = journal_text(j);
     shut(j);
     unsigned char *data;
@@ -919,7 +1212,7 @@ test_flips(void **state)
     int flips = 0, refused = 0, changed = 0;
     int fd = open(scratch_path("flips"), O_RDWR | O_CLOEXEC);
     for (size_t i = 0; i < size; i++) {
-        if (!is_tried(i))
+        if (!is_tried(data, size, i))
             continue;
         unsigned char was = data[i], is = was ^ (unsigned char)(1 << i % 8);
         assert_int_equal(pwrite(fd, &is, 1, (off_t)i), 1);
@@ -961,14 +1254,27 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_both),          TEST(test_values_exact),
-        TEST(test_memory_ring),   TEST(test_all_or_nothing),
-        TEST(test_checkpoints),   TEST(test_base),
-        TEST(test_trim_records),  TEST(test_trim_counts_examples),
-        TEST(test_trim_rollback), TEST(test_trim_damaged),
-        TEST(test_trim_keys),     TEST(test_reopen),
-        TEST(test_create),        TEST(test_foreign),
-        TEST(test_sums),          TEST(test_truncated),
+        TEST(test_both),
+        TEST(test_values_exact),
+        TEST(test_memory_ring),
+        TEST(test_all_or_nothing),
+        TEST(test_checkpoints),
+        TEST(test_base),
+        TEST(test_trim_records),
+        TEST(test_trim_counts_examples),
+        TEST(test_trim_rollback),
+        TEST(test_trim_adoption),
+        TEST(test_trim_damaged),
+        TEST(test_trim_keys),
+        TEST(test_reopen),
+        TEST(test_create),
+        TEST(test_foreign),
+        TEST(test_origin),
+        TEST(test_move),
+        TEST(test_set_aside),
+        TEST(test_retire_while_read),
+        TEST(test_sums),
+        TEST(test_truncated),
         TEST(test_flips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
