@@ -1,10 +1,10 @@
 /* The rank-one updates of a step, on a panel as it lies.
  *
  * A line of the panel (one input, up to 64 outputs) stands in registers while
- * all rows are subtracted from it, so it is read and written once; two lines at
- * a time share the loads of d where there are registers for it. Each weight has
- * its rows subtracted in their order, each by one fused multiply-add (where the
- * baseline has one), whatever the block: the same bits by either target.
+ * all rows are subtracted from it, so it is read and written once; two lines
+ * (four with AVX-512's registers) at a time share the loads of d. Each weight
+ * has its rows subtracted in their order, each by one fused multiply-add (where
+ * the baseline has one), whatever the block: the same bits by either target.
  */
 #include "core/kernel.h"
 
@@ -63,8 +63,8 @@ half_block(const int lines, int width, int rows, int in, const float *a,
         *(half_lanes *)(w + i * width) = line[i];
 }
 
-/* The columns that are no half vector: on a copy that is one. What is behind
- * them in `scaled` is 0. */
+/* The columns that are no half vector: on a copy that is a whole one. What
+ * comes of the floats behind them is thrown away. */
 INLINE void
 rest(const int lines, int from, int width, int rows, int in, const float *a,
      const float *scaled, float shrink, float *w)
@@ -106,7 +106,8 @@ INLINE void
 update(const int lines, int in, int out, int width, int rows, const float *a,
        const float *d, float rate, float shrink, float *panel)
 {
-    float scaled[ROWS * LINE] = {0};
+    /* `rest` reads a vector from any column of the last row on. */
+    float scaled[ROWS * LINE + LANES] = {0};
     for (int from = 0; from < rows; from += ROWS, shrink = 1) {
         int some = rows - from < ROWS ? rows - from : ROWS;
         const float *entered = a + (size_t)from * (size_t)in;
@@ -129,7 +130,7 @@ INLINE float
 dot(const float *a, const float *b, int count)
 {
     lanes sum[4] = {{0}, {0}, {0}, {0}};
-    float all[LANES], rest = 0;
+    float rest = 0;
     int i = 0;
     for (; i + 4 * LANES <= count; i += 4 * LANES)
         for (int k = 0; k < 4; k++)
@@ -137,11 +138,10 @@ dot(const float *a, const float *b, int count)
                       *(const lanes *)(b + i + k * LANES);
     for (; i < count; i++)
         rest += a[i] * b[i];
-    *(lanes *)all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    for (int k = LANES / 2; k > 0; k /= 2)
-        for (int j = 0; j < k; j++)
-            all[j] += all[j + k];
-    return all[0] + rest;
+    lanes all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return (((all[0] + all[4]) + (all[2] + all[6])) +
+            ((all[1] + all[5]) + (all[3] + all[7]))) +
+           rest;
 }
 
 #if defined(__x86_64__)

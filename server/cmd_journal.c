@@ -1,5 +1,6 @@
 /* soma journal: what a model's journal holds. */
 #include "server/command.h"
+#include "server/engine/clock.h"
 #include "server/journal_export.h"
 #include "server/journal_file.h"
 
@@ -53,12 +54,12 @@ static soma_status
 print_record(const soma_record *record, void *arg, soma_error *err)
 {
     soma_journal_file *file = arg;
-    char time[SOMA_TIME_TEXT];
+    char time[SOMA_CLOCK_TEXT];
     const char *from = soma_adoption_from(record->data, record->data_size);
     soma_lesson lesson;
     soma_status status = file->journal->backend->lessons(
         file->journal, record->seq, 1, &lesson, err);
-    soma_time_text(record->time, time);
+    soma_clock_text(record->time, time);
     printf("%8" PRIu64 "  %s  ", record->seq, time);
     switch (record->kind) {
     case SOMA_RECORD_EXAMPLE:
@@ -89,12 +90,12 @@ static soma_status
 list(const journal_options *o, const char *path, soma_error *err)
 {
     soma_journal_file file;
-    char created[SOMA_TIME_TEXT];
+    char created[SOMA_CLOCK_TEXT];
     soma_status status = soma_journal_file_open(&file, path, err);
     if (status)
         return status;
     const soma_journal_info *info = &file.info;
-    soma_time_text(info->created, created);
+    soma_clock_text(info->created, created);
     printf("made %s, base %.16s..., %zu bytes%s%s\n%" PRIu64
            " examples, records %" PRIu64 " to %" PRIu64 ", %" PRIu64
            " Idempotency-Keys\n",

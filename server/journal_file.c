@@ -1,8 +1,5 @@
 #include "server/journal_file.h"
 
-#include <stdio.h>
-#include <time.h>
-
 soma_status
 soma_journal_file_open(soma_journal_file *file, const char *path,
                        soma_error *err)
@@ -36,15 +33,4 @@ soma_journal_file_close(soma_journal_file *file)
         file->journal->backend->close(file->journal);
     file->journal = NULL;
     soma_checkpoint_free(&file->base);
-}
-
-void
-soma_time_text(int64_t milliseconds, char text[SOMA_TIME_TEXT])
-{
-    time_t seconds = (time_t)(milliseconds / 1000);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    size_t used = strftime(text, SOMA_TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text + used, SOMA_TIME_TEXT - used, ".%03dZ",
-             (int)(milliseconds % 1000));
 }

@@ -19,8 +19,4 @@ soma_status soma_journal_file_open(soma_journal_file *file, const char *path,
                                    soma_error *err);
 void soma_journal_file_close(soma_journal_file *file);
 
-/* "2026-11-24T02:46:56.721Z" */
-enum { SOMA_TIME_TEXT = 32 };
-void soma_time_text(int64_t milliseconds, char text[SOMA_TIME_TEXT]);
-
 #endif

@@ -1,10 +1,11 @@
 #include "server/engine/log.h"
 
+#include "server/engine/clock.h"
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { LINE = 2048 };
@@ -99,13 +100,8 @@ put_field(log_line *line, bool json, const char *name, const char *value)
 static void
 put_time(log_line *line)
 {
-    char text[64];
-    struct timespec now;
-    struct tm parts;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &parts);
-    size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text + used, sizeof text - used, ".%03ldZ", now.tv_nsec / 1000000);
+    char text[SOMA_CLOCK_TEXT];
+    soma_clock_text(soma_clock_now(), text);
     put(line, text);
 }
 

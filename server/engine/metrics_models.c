@@ -9,7 +9,9 @@ typedef struct view {
     const soma_served *served;
     const soma_snapshot *snapshot;
     soma_trainer_report report;
-    soma_progress_report window; /* of all classes, or of one */
+    soma_progress_report window;   /* of all classes, or of one */
+    soma_progress_report *classes; /* [class_count] */
+    int class_count;
     soma_recall_counts recall;
 } view;
 
@@ -177,7 +179,7 @@ static void
 print_class(FILE *to, const family *f, view *v, int class)
 {
     const soma_classes *classes = &v->served->classes;
-    v->window = soma_progressive_report(&v->snapshot->progressive, class);
+    v->window = v->classes[class];
     double value = f->value(v);
     if (!v->window.examples || value < 0)
         return;
@@ -191,6 +193,22 @@ print_class(FILE *to, const family *f, view *v, int class)
 
 /* Beyond so many classes, a scrape would be too large to be of use. */
 enum { CLASSES = 100 };
+
+/* Of each class, once for all families. None where nothing was learned, or
+ * there is no memory for it. */
+static void
+report_classes(view *v)
+{
+    const soma_progressive *progressive = &v->snapshot->progressive;
+    int count = v->served->spec.classes;
+    count = count < CLASSES ? count : CLASSES;
+    if (!progressive->examples ||
+        !(v->classes = calloc((size_t)count, sizeof *v->classes)))
+        return;
+    v->class_count = count;
+    for (int c = 0; c < count; c++)
+        v->classes[c] = soma_progressive_report(progressive, c);
+}
 
 void
 soma_metrics_models(FILE *to, soma_registry *registry)
@@ -207,6 +225,7 @@ soma_metrics_models(FILE *to, soma_registry *registry)
         v->window = soma_progressive_report(&v->snapshot->progressive, -1);
         v->recall = soma_recall_count(&list[i]->recall, soma_recall_now());
         soma_trainer_ask(list[i]->trainer, &v->report);
+        report_classes(v);
     }
     for (size_t f = 0; f < COUNT(families); f++) {
         print_head(to, &families[f]);
@@ -220,8 +239,10 @@ soma_metrics_models(FILE *to, soma_registry *registry)
     for (size_t f = 0; f < COUNT(class_families); f++) {
         print_head(to, &class_families[f]);
         for (int i = 0; i < count; i++)
-            for (int c = 0; c < list[i]->spec.classes && c < CLASSES; c++)
+            for (int c = 0; c < views[i].class_count; c++)
                 print_class(to, &class_families[f], &views[i], c);
     }
+    for (int i = 0; i < count; i++)
+        free(views[i].classes);
     free(views);
 }

@@ -167,15 +167,15 @@ make_slots(soma_recall *recall)
 static void *
 pack(const float *x, int size, bool *bytes)
 {
-    uint8_t *packed = malloc((size_t)size * sizeof *x);
-    *bytes = packed && soma_memory_pack(x, (size_t)size, packed);
+    float *copy = malloc((size_t)size * sizeof *copy);
+    *bytes = copy && soma_memory_pack(x, (size_t)size, (uint8_t *)copy);
     if (*bytes) {
-        uint8_t *less = realloc(packed, (size_t)size);
-        packed = less ? less : packed;
-    } else if (packed) {
-        memcpy(packed, x, (size_t)size * sizeof *x);
+        void *less = realloc(copy, (size_t)size);
+        return less ? less : copy;
     }
-    return packed;
+    if (copy)
+        memcpy(copy, x, (size_t)size * sizeof *x);
+    return copy;
 }
 
 soma_status

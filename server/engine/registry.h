@@ -70,9 +70,9 @@ soma_status soma_registry_open(soma_registry *registry,
  * thread. */
 soma_status soma_registry_recovered(soma_registry *registry, soma_error *err);
 
-/* Stops keeper and trainers, after what was submitted to them. No worker may
- * be within a turn once this frees the models; soma_registry_stop_learning
- * alone may run while workers still answer. */
+/* Stops keeper and trainers, after what was submitted to them: no job may be
+ * awaited any more. No worker may be within a turn once soma_registry_close
+ * frees the models. */
 void soma_registry_stop_learning(soma_registry *registry);
 void soma_registry_close(soma_registry *registry);
 

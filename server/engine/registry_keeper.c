@@ -96,7 +96,7 @@ write_journal(const soma_job *job, const char *path, soma_error *err)
                               .model = job->base.data,
                               .model_size = job->base.size,
                               .size = job->size,
-                              .now = soma_trainer_now()};
+                              .now = soma_clock_now()};
     memcpy(base.settings, job->settings, sizeof base.settings);
     remove_files(path); /* of a fork that was broken off */
     soma_journal *journal = soma_journal_create(path, &base, err);

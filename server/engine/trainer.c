@@ -35,14 +35,6 @@
  * one stay short. A larger job is a group of its own. */
 enum { GROUP = 256 };
 
-int64_t
-soma_trainer_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- The queue ---- */
 
 /* Until there is a job; no longer than a second if a checkpoint may become

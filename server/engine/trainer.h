@@ -4,6 +4,7 @@
 #define SOMA_ENGINE_TRAINER_H
 
 #include "core/learner.h"
+#include "server/engine/clock.h"
 #include "server/engine/journal.h"
 #include "server/engine/snapshot.h"
 
@@ -141,9 +142,6 @@ typedef struct soma_trainer_report {
     uint64_t guard_version, guard_good;
     soma_learning learning;
 } soma_trainer_report;
-
-/* Milliseconds since 1970, UTC. */
-int64_t soma_trainer_now(void);
 
 /* Begins to recover what the journal holds. `pupil` is copied, what it points
  * to must outlive the trainer. */

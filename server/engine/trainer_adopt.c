@@ -124,7 +124,7 @@ record(soma_trainer *trainer, const soma_job *job, const soma_learner *learner,
         return status;
     soma_record adoption = {.seq = trainer->seq + 1,
                             .kind = SOMA_RECORD_ADOPTION,
-                            .time = soma_trainer_now(),
+                            .time = soma_clock_now(),
                             .target = job->target,
                             .data = state.data,
                             .data_size = state.size};

@@ -50,7 +50,7 @@ soma_trainer_leap(soma_trainer *trainer, soma_learner *learner, soma_error *err)
     trainer->seq++;
     soma_guard_leap(trainer);
     /* A checkpoint here spares the next start the way back and forth. */
-    soma_saver_begin(&trainer->saver, learner, trainer->seq, soma_trainer_now(),
+    soma_saver_begin(&trainer->saver, learner, trainer->seq, soma_clock_now(),
                      NULL);
     return soma_trainer_publish(trainer, err);
 }
@@ -62,7 +62,7 @@ record_rollback(soma_trainer *trainer, uint64_t target, soma_error *err)
     soma_learning_pack(soma_learner_settings(trainer->learner), settings);
     soma_record record = {.seq = trainer->seq + 1,
                           .kind = SOMA_RECORD_ROLLBACK,
-                          .time = soma_trainer_now(),
+                          .time = soma_clock_now(),
                           .target = target,
                           .data = settings,
                           .data_size = sizeof settings};

@@ -83,7 +83,7 @@ describe_base(soma_trainer *trainer, const char *digest, soma_bytes *model,
                                 .model_size = model->size,
                                 .origin = trainer->pupil.origin,
                                 .size = trainer->base->spec.input.size,
-                                .now = soma_trainer_now()};
+                                .now = soma_clock_now()};
     soma_learning_pack(&trainer->options.learning, base->settings);
     return SOMA_OK;
 }
@@ -195,7 +195,7 @@ rebuild(soma_trainer *trainer, soma_error *err)
     status = trainer->journal->backend->checkpoint_find(
         trainer->journal, info.last, &checkpoint, err);
     trainer->checkpoint = checkpoint.seq;
-    trainer->checkpoint_at = soma_trainer_now();
+    trainer->checkpoint_at = soma_clock_now();
     return status;
 }
 
@@ -210,7 +210,7 @@ apply_settings(soma_trainer *trainer, soma_error *err)
     soma_learning_pack(wanted, packed);
     soma_record record = {.seq = trainer->seq + 1,
                           .kind = SOMA_RECORD_SETTINGS,
-                          .time = soma_trainer_now(),
+                          .time = soma_clock_now(),
                           .data = packed,
                           .data_size = sizeof packed};
     soma_journal_group group = {.records = &record, .count = 1};
@@ -230,7 +230,7 @@ log_recovery(const soma_trainer *trainer, int64_t began)
     snprintf(replayed, sizeof replayed, "%" PRIu64,
              atomic_load(&trainer->replay.done));
     snprintf(milliseconds, sizeof milliseconds, "%" PRId64,
-             soma_trainer_now() - began);
+             soma_clock_now() - began);
     soma_log(SOMA_LOG_INFO, "recovered", "model", trainer->pupil.name,
              "version", version, "replayed", replayed, "milliseconds",
              milliseconds, NULL);
@@ -239,7 +239,7 @@ log_recovery(const soma_trainer *trainer, int64_t began)
 soma_status
 soma_trainer_recover(soma_trainer *trainer, soma_error *err)
 {
-    int64_t began = soma_trainer_now();
+    int64_t began = soma_clock_now();
     if (!trainer->path || (access(trainer->path, F_OK) && errno == ENOENT))
         return SOMA_OK;
     soma_status status = clone_base(trainer, err);
@@ -339,7 +339,7 @@ soma_status
 soma_trainer_mend(soma_trainer *trainer, soma_error *err)
 {
     soma_journal_info info;
-    int64_t now = soma_trainer_now();
+    int64_t now = soma_clock_now();
     if (now < trainer->mend_after) {
         *err = trainer->trouble;
         return err->status;
@@ -359,7 +359,7 @@ soma_trainer_mend(soma_trainer *trainer, soma_error *err)
                                      trainer->seq, info.last, err);
     if (status) {
         trainer->trouble = *err;
-        trainer->mend_after = soma_trainer_now() + MEND_PAUSE;
+        trainer->mend_after = soma_clock_now() + MEND_PAUSE;
         return status;
     }
     trainer->seq = info.last;
@@ -378,7 +378,7 @@ soma_trainer_plan(soma_trainer *trainer)
     uint64_t behind = trainer->seq - trainer->checkpoint;
     if (!trainer->journal->backend->durable || trainer->saver.state || !behind)
         return;
-    int64_t now = soma_trainer_now();
+    int64_t now = soma_clock_now();
     if (behind < (uint64_t)o->checkpoint_examples &&
         now - trainer->checkpoint_at < o->checkpoint_seconds * 1000)
         return;
@@ -405,7 +405,7 @@ trim(soma_trainer *trainer)
 {
     soma_error err;
     soma_journal_policy policy = trainer->options.keep;
-    int64_t now = soma_trainer_now();
+    int64_t now = soma_clock_now();
     policy.keep_since = policy.keep_since ? now - policy.keep_since : 0;
     policy.keys_since = policy.keys_since ? now - policy.keys_since : 0;
     soma_status status = trainer->journal->backend->trim(
@@ -447,7 +447,7 @@ soma_trainer_settle(soma_trainer *trainer)
     if (trainer->seq > trainer->checkpoint &&
         (!trainer->saver.state || trainer->saver.seq < trainer->seq))
         soma_saver_begin(&trainer->saver, trainer->learner, trainer->seq,
-                         soma_trainer_now(), NULL);
+                         soma_clock_now(), NULL);
     while (trainer->saver.state && !save_part(trainer, &err))
         ;
 }

@@ -149,7 +149,7 @@ record_group(soma_trainer *trainer, soma_job *group, int examples, batch *b,
              soma_error *err)
 {
     int jobs = 0;
-    int64_t now = soma_trainer_now();
+    int64_t now = soma_clock_now();
     for (soma_job *job = group; job; job = job->next)
         jobs += job->key != NULL;
     soma_status status = make_room(trainer, examples, err);

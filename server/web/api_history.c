@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- Rollback ---- */
 
@@ -103,13 +102,8 @@ soma_api_examples(soma_request *request)
 static void
 put_time(soma_text *text, int64_t milliseconds)
 {
-    char date[40];
-    time_t seconds = (time_t)(milliseconds / 1000);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    size_t used = strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(date + used, sizeof date - used, ".%03dZ",
-             (int)(milliseconds % 1000));
+    char date[SOMA_CLOCK_TEXT];
+    soma_clock_text(milliseconds, date);
     soma_text_put(text, ",\"time\":");
     soma_text_quote(text, date);
 }

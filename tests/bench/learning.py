@@ -26,7 +26,8 @@ import threading
 import time
 import urllib.request
 
-from load import BUILD, ROUNDS, SECONDS, Server, end_on_sigterm, pinned
+from load import (BUILD, ROUNDS, SECONDS, Server, end_on_sigterm, medians,
+                  pinned)
 
 FOLDER = "build/learning"
 MODEL = "models/cifar10.safetensors"
@@ -109,10 +110,6 @@ end
     if not found or float(found.group(4)):
         sys.exit(f"wrk said: {text}")
     return tuple(map(float, found.groups()[:3]))
-
-
-def medians(rows):
-    return [statistics.median(column) for column in zip(*rows)]
 
 
 # ---- 1. Examples a second ----

@@ -75,15 +75,7 @@ start(server *s)
         "--models", model(), "--data", folder, "--checkpoint-examples",
         "5",        NULL};
     start_server(s, arguments);
-    for (int i = 0; i < 500; i++) {
-        answer a = get(s, "/readyz");
-        long status = a.status;
-        free_answer(&a);
-        if (status == 200)
-            return;
-        usleep(10000);
-    }
-    fail_msg("not ready after 5 s");
+    wait_until_ready(s);
 }
 
 static answer

@@ -107,7 +107,9 @@ equals_the_written_gradient(void **state)
                 {"sigmoid", 1, 3},
                 {"tanh", 1, 64},
                 {"maxout", 3, 30},
-                {"leaky_relu", 1, 65}};
+                {"leaky_relu", 1, 65},
+                {"relu", 1, 61},  /* panels that end in part of a */
+                {"relu", 1, 63}}; /* vector, at the end of what is read */
     static const soma_sgd sgds[] = {{.rate = 0.1f},
                                     {.rate = 0.5f, .clip = 0.3f},
                                     {.rate = 0.1f, .l2 = 0.2f, .clip = 1}};
