@@ -24,7 +24,9 @@ enum {
     CONNECTIONS = 2000,
     KINDS = 6,
     MOST_PIPELINED = 4,
-    PATIENCE = 40, /* seconds that an answer may take on a slow machine */
+    PIECES = 500,  /* of a plan, at most: this program has to send them all */
+    PATIENCE = 40, /* seconds without a byte taken or given, of a request that
+                      has begun, on a slow machine */
 };
 
 /* A request as it goes over the wire, and the status that must come back. */
@@ -42,7 +44,7 @@ typedef struct connection {
     bool large[MOST_PIPELINED];
     int asked, answered;
     bool vanish; /* closes when half of it is sent */
-    double since;
+    double since; /* it last got on */
     char in[512]; /* of the head that is being read */
     size_t in_used;
     long skip; /* bytes of a body still to come */
@@ -131,7 +133,9 @@ plan(connection *c)
     c->sent = c->in_used = 0;
     c->answered = 0;
     c->skip = 0;
-    c->piece = soma_rng_below(&rng, 4) ? size : 1 + soma_rng_below(&rng, 3000);
+    size_t least = size / PIECES + 1;
+    c->piece =
+        soma_rng_below(&rng, 4) ? size : least + soma_rng_below(&rng, 3000);
     c->vanish = soma_rng_below(&rng, 20) == 0;
     c->since = now();
 }
@@ -164,8 +168,10 @@ send_some(connection *c, int epoll)
     size_t left = c->out_size - c->sent;
     size_t size = left < c->piece ? left : c->piece;
     ssize_t n = size ? send(c->fd, c->out + c->sent, size, MSG_NOSIGNAL) : 0;
-    if (n > 0)
+    if (n > 0) {
         c->sent += (size_t)n;
+        c->since = now();
+    }
     struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = c}};
     if (c->sent == c->out_size)
         epoll_ctl(epoll, EPOLL_CTL_MOD, c->fd, &event);
@@ -234,6 +240,7 @@ serve(connection *c, unsigned events, int epoll)
     if (n <= 0)
         fail_msg("closed with %d of %d answered", c->answered, c->asked);
     take(c, data, (size_t)n);
+    c->since = now();
     if (c->answered < c->asked || c->skip)
         return;
     if (over ||
