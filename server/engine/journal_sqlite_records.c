@@ -3,6 +3,7 @@
  */
 #include "core/memory.h"
 #include "server/engine/journal_sqlite.h"
+#include "server/engine/share.h"
 
 #include <endian.h>
 #include <math.h>
@@ -162,6 +163,7 @@ soma_db_put_record(soma_db *db, const soma_record *record, soma_error *err)
     }
     soma_sql_bind(query, 10, sum_row(&r));
     status = soma_sql_run(query, err);
+    soma_share_give();
     if (status)
         return status;
     db->next.last = record->seq;

@@ -2,20 +2,28 @@
 
 #include <stdlib.h>
 
-enum { PART = 256 << 10 };
+enum { PART = 64 << 10 };
 
 soma_status
 soma_saver_begin(soma_saver *saver, const soma_learner *learner, uint64_t seq,
                  int64_t time, soma_error *err)
 {
-    soma_saver_stop(saver);
     size_t size = soma_learner_state_size(learner);
-    unsigned char *state = malloc(size);
-    if (!state)
-        return soma_error_memory(err, "a checkpoint");
-    soma_learner_save(learner, state);
-    *saver =
-        (soma_saver){.state = state, .size = size, .seq = seq, .time = time};
+    if (size > saver->room)
+        soma_saver_free(saver);
+    soma_saver_stop(saver);
+    if (!saver->state) {
+        saver->state = malloc(size);
+        if (!saver->state)
+            return soma_error_memory(err, "a checkpoint");
+        saver->room = size;
+    }
+    soma_learner_save(learner, saver->state);
+    saver->busy = true;
+    saver->size = size;
+    saver->offset = saver->hashed = 0;
+    saver->seq = seq;
+    saver->time = time;
     sha256_init(&saver->context);
     return SOMA_OK;
 }
@@ -23,7 +31,7 @@ soma_saver_begin(soma_saver *saver, const soma_learner *learner, uint64_t seq,
 bool
 soma_saver_part(soma_saver *saver, soma_journal_part *part)
 {
-    if (!saver->state)
+    if (!saver->busy)
         return false;
     size_t left = saver->size - saver->offset;
     size_t size = left < PART ? left : PART;
@@ -58,6 +66,12 @@ soma_saver_advance(soma_saver *saver, const soma_journal_part *part)
 
 void
 soma_saver_stop(soma_saver *saver)
+{
+    saver->busy = false;
+}
+
+void
+soma_saver_free(soma_saver *saver)
 {
     free(saver->state);
     *saver = (soma_saver){.state = NULL};

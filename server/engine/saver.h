@@ -10,8 +10,10 @@
 
 /* Zero-initialised: nothing to do. */
 typedef struct soma_saver {
-    unsigned char *state; /* NULL: nothing to do */
-    size_t size, offset, hashed;
+    bool busy;            /* something is on its way */
+    unsigned char *state; /* [room], kept for the next one: the pages of a new
+                             block would cost more than the copy */
+    size_t room, size, offset, hashed;
     uint64_t seq;
     int64_t time;
     struct sha256_ctx context;
@@ -30,5 +32,7 @@ bool soma_saver_advance(soma_saver *saver, const soma_journal_part *part);
 
 /* Gives up what is on its way. */
 void soma_saver_stop(soma_saver *saver);
+
+void soma_saver_free(soma_saver *saver);
 
 #endif

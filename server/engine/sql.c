@@ -1,10 +1,14 @@
 #include "server/engine/sql.h"
 
+#include "server/engine/share.h"
+
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BUSY_MS = 5000 };
 
@@ -75,6 +79,28 @@ fail(const soma_sql *sql, int code, soma_error *err)
         code);
 }
 
+/* ---- Writing ---- */
+
+/* A commit may write hundreds of pages in one call of SQLite's, from its log
+ * into the database above all: between them others get on. */
+static ssize_t
+write_page(int fd, const void *data, size_t size, off_t offset)
+{
+    soma_share_give();
+    return pwrite(fd, data, size, offset);
+}
+
+static void
+replace_write(void)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find("unix");
+    sqlite3_syscall_ptr write = (sqlite3_syscall_ptr)write_page;
+    if (!vfs || vfs->iVersion < 3)
+        return;
+    vfs->xSetSystemCall(vfs, "pwrite", write);
+    vfs->xSetSystemCall(vfs, "pwrite64", write);
+}
+
 /* ---- A database ---- */
 
 /* The file may come from anywhere: nothing in it may run code, and no pragma
@@ -117,6 +143,8 @@ soma_sql_open(soma_sql *sql, const char *path, soma_sql_mode mode,
     int length = snprintf(name, sizeof name, "%s%s",
                           path[0] == '/' || mode == SOMA_SQL_MEMORY ? "" : "./",
                           mode == SOMA_SQL_MEMORY ? ":memory:" : path);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, replace_write);
     *sql = (soma_sql){NULL, path};
     if (length >= (int)sizeof name)
         return soma_error_set(err, SOMA_E_ARGUMENT,

@@ -24,6 +24,7 @@
 #include "server/engine/trainer_parts.h"
 
 #include "server/engine/log.h"
+#include "server/engine/share.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -231,9 +232,12 @@ trainer_main(void *arg)
     while (!stop) {
         int examples;
         soma_job *group = take_group(trainer, busy, &examples, &stop);
+        soma_share_begin();
         if (group)
             handle(trainer, group, examples);
         busy = soma_trainer_housekeep(trainer);
+        soma_share_give();
+        soma_share_end();
     }
     soma_trainer_settle(trainer);
     return NULL;
@@ -246,7 +250,7 @@ trainer_free(soma_trainer *trainer)
         trainer->journal->backend->close(trainer->journal);
     soma_learner_free(trainer->learner);
     soma_model_free(trainer->base);
-    soma_saver_stop(&trainer->saver);
+    soma_saver_free(&trainer->saver);
     soma_guard_free(&trainer->guard);
     free(trainer->path);
     free(trainer->records);

@@ -376,7 +376,7 @@ soma_trainer_plan(soma_trainer *trainer)
 {
     const soma_trainer_options *o = &trainer->options;
     uint64_t behind = trainer->seq - trainer->checkpoint;
-    if (!trainer->journal->backend->durable || trainer->saver.state || !behind)
+    if (!trainer->journal->backend->durable || trainer->saver.busy || !behind)
         return;
     int64_t now = soma_clock_now();
     if (behind < (uint64_t)o->checkpoint_examples &&
@@ -428,12 +428,12 @@ soma_trainer_housekeep(soma_trainer *trainer)
     if (!trainer->learner || trainer->troubled)
         return false;
     soma_trainer_plan(trainer);
-    if (trainer->saver.state)
+    if (trainer->saver.busy)
         save_part(trainer, &err);
     else if (trainer->trimming)
         trim(trainer);
     bool judging = soma_guard_step(trainer);
-    return (trainer->saver.state || trainer->trimming || judging) &&
+    return (trainer->saver.busy || trainer->trimming || judging) &&
            !trainer->troubled;
 }
 
@@ -445,9 +445,9 @@ soma_trainer_settle(soma_trainer *trainer)
         !trainer->journal->backend->durable)
         return;
     if (trainer->seq > trainer->checkpoint &&
-        (!trainer->saver.state || trainer->saver.seq < trainer->seq))
+        (!trainer->saver.busy || trainer->saver.seq < trainer->seq))
         soma_saver_begin(&trainer->saver, trainer->learner, trainer->seq,
                          soma_clock_now(), NULL);
-    while (trainer->saver.state && !save_part(trainer, &err))
+    while (trainer->saver.busy && !save_part(trainer, &err))
         ;
 }

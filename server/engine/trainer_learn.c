@@ -1,5 +1,6 @@
 /* A group of examples, from the queue to the answer. */
 #include "server/engine/recall.h"
+#include "server/engine/share.h"
 #include "server/engine/trainer_parts.h"
 
 #include <stdlib.h>
@@ -194,6 +195,7 @@ step_group(soma_trainer *trainer, soma_job *group, soma_error *err)
             if (!status)
                 status =
                     soma_trainer_keep_lesson(trainer, &job->lessons[i], err);
+            soma_share_give();
         }
     if (status) {
         /* The learner is lost; what is in the journal is not. */
@@ -246,6 +248,7 @@ soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples)
         status = step_group(trainer, group, &err);
         if (!status)
             status = soma_trainer_publish(trainer, &err);
+        soma_share_give();
     }
     free(b.keys);
     copy_from_twins(group);

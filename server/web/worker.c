@@ -1,5 +1,6 @@
 #include "server/web/worker.h"
 
+#include "server/engine/share.h"
 #include "server/web/http.h"
 #include "server/web/routes.h"
 
@@ -227,5 +228,6 @@ soma_worker_turn(soma_worker *worker)
         predict_piece(worker);
     else
         drop_batches(worker);
+    soma_share_turn();
     return worker->large != NULL;
 }

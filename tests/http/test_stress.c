@@ -43,7 +43,7 @@ typedef struct connection {
     int expected[MOST_PIPELINED];
     bool large[MOST_PIPELINED];
     int asked, answered;
-    bool vanish; /* closes when half of it is sent */
+    bool vanish;  /* closes when half of it is sent */
     double since; /* it last got on */
     char in[512]; /* of the head that is being read */
     size_t in_used;
