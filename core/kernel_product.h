@@ -1,0 +1,154 @@
+/* The forward product for one instruction set. kernel_<set>.c includes it once
+ * it has said what its vectors are:
+ *
+ *     LANES, lanes     floats of a vector, and its type
+ *     some_lanes       says which lanes, from the first on, exist
+ *     MOST_ROWS        rows of a block, at most 6
+ *     WIDE(rows)       vectors of outputs in a block of so many rows
+ *     KEEP(value)      the value must stand in a register: else compilers load
+ *                      weights again for each row, and loads are scarce
+ *     FETCH            whether to ask for weights ahead of their use
+ *     TARGET, INLINE   attributes of its functions
+ *     MULTIPLY         what the product is called
+ *
+ * A block of rows x outputs stands in registers while k runs over the inputs:
+ * each step loads the weights of one input once for all its rows. Each output
+ * is the sum over k in ascending order, by one accumulator that begins with
+ * what y holds, with one fused multiply-add for each k. Neither the block nor
+ * the set changes that. So a row's bits depend neither on the rows beside it
+ * nor on the CPU, as long as that has fused multiply-adds.
+ */
+#include "core/matrix.h"
+
+enum {
+    CACHE_LINE = 16, /* floats */
+    AHEAD = 2048,    /* floats; nearer comes too late from the third-level
+                        cache, and farther ones are driven out again */
+};
+
+/* `rows`, `wide`, `part` and `fetch` are constants where it is inlined, so that
+ * the sums stand in registers. Where `part`, the last of the `wide` vectors has
+ * only some of its lanes. `fetch` floats of each line are asked for ahead. */
+INLINE void
+block(const int rows, const int wide, const bool part, some_lanes some,
+      const int fetch, int in, int out, const float *panel, int width,
+      int depth, const float *x, float *y)
+{
+    const int whole = part ? wide - 1 : wide;
+    lanes sum[MOST_ROWS][WIDE(1)], weights[WIDE(1)];
+    for (int r = 0; r < rows; r++) {
+        const float *from = y + (size_t)r * (size_t)out;
+        for (int v = 0; v < whole; v++)
+            sum[r][v] = load(from + v * LANES);
+        if (part)
+            sum[r][whole] = load_some(some, from + whole * LANES);
+    }
+    for (int k = 0; k < depth; k++, panel += width) {
+        for (int v = 0; v < whole; v++)
+            weights[v] = load(panel + v * LANES);
+        if (part)
+            weights[whole] = load_some(some, panel + whole * LANES);
+        for (int v = 0; v < wide && rows > 1; v++)
+            KEEP(weights[v]);
+        for (int at = 0; at < fetch; at += CACHE_LINE)
+            __builtin_prefetch(panel + AHEAD + at);
+        for (int r = 0; r < rows; r++) {
+            lanes value = spread(x[(size_t)r * (size_t)in + (size_t)k]);
+            for (int v = 0; v < wide; v++)
+                sum[r][v] = fused(value, weights[v], sum[r][v]);
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        float *to = y + (size_t)r * (size_t)out;
+        for (int v = 0; v < whole; v++)
+            store(to + v * LANES, sum[r][v]);
+        if (part)
+            store_some(some, to + whole * LANES, sum[r][whole]);
+    }
+}
+
+/* As many vectors as are left, if no more than a block has. */
+INLINE void
+last_block(const int rows, const int wide, int left, int in, int out,
+           const float *panel, int width, int depth, const float *x, float *y)
+{
+    if (wide > WIDE(rows))
+        return;
+    int lanes_left = left - (wide - 1) * LANES;
+    if (lanes_left == LANES)
+        block(rows, wide, false, first_lanes(LANES), 0, in, out, panel, width,
+              depth, x, y);
+    else
+        block(rows, wide, true, first_lanes(lanes_left), 0, in, out, panel,
+              width, depth, x, y);
+}
+
+/* All columns of a few rows. The first block of a whole panel fetches for the
+ * others, if it is to fetch. */
+INLINE void
+columns(const int rows, bool fetch, int in, int out, const float *panel,
+        int width, int depth, const float *x, float *y)
+{
+    const int step = WIDE(rows) * LANES;
+    int j = 0;
+    if (FETCH && fetch && width == SOMA_PANEL) {
+        block(rows, WIDE(rows), false, first_lanes(LANES), SOMA_PANEL, in, out,
+              panel, width, depth, x, y);
+        j = step;
+    }
+    for (; width - j > step; j += step)
+        block(rows, WIDE(rows), false, first_lanes(LANES), 0, in, out,
+              panel + j, width, depth, x, y + j);
+    int left = width - j;
+#define LAST(wide)                                                             \
+    case wide:                                                                 \
+        last_block(rows, wide, left, in, out, panel + j, width, depth, x,      \
+                   y + j);                                                     \
+        break
+    switch ((left + LANES - 1) / LANES) {
+        LAST(1);
+        LAST(2);
+        LAST(3);
+        LAST(4);
+        LAST(5);
+        LAST(6);
+        LAST(7);
+        LAST(8);
+    default:
+        break;
+    }
+#undef LAST
+}
+
+#define COLUMNS(rows)                                                          \
+    TARGET static void columns##rows(bool fetch, int in, int out,              \
+                                     const float *panel, int width, int depth, \
+                                     const float *x, float *y)                 \
+    {                                                                          \
+        columns(rows, fetch, in, out, panel, width, depth, x, y);              \
+    }
+COLUMNS(1)
+COLUMNS(2)
+COLUMNS(3)
+COLUMNS(4)
+COLUMNS(5)
+COLUMNS(6)
+#undef COLUMNS
+
+/* Groups of nearly the same size, of which the first fetches. */
+TARGET void
+MULTIPLY(int in, int out, const float *panel, int width, int depth, int rows,
+         const float *x, float *y)
+{
+    static void (*const by_rows[])(bool, int, int, const float *, int, int,
+                                   const float *, float *) = {
+        columns1, columns2, columns3, columns4, columns5, columns6};
+    int groups = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    for (bool first = true; groups > 0; groups--, first = false) {
+        int some = (rows + groups - 1) / groups;
+        by_rows[some - 1](first, in, out, panel, width, depth, x, y);
+        x += (size_t)some * (size_t)in;
+        y += (size_t)some * (size_t)out;
+        rows -= some;
+    }
+}
