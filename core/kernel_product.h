@@ -26,6 +26,20 @@ enum {
                         cache, and farther ones are driven out again */
 };
 
+/* gcc leaves an array in memory if the loops over it are unrolled after it has
+ * looked for what may stand in registers; clang does well when left alone. */
+#ifdef __clang__
+#define UNROLLED
+#else
+#define UNROLLED _Pragma("GCC unroll 8")
+#endif
+
+INLINE lanes
+load_or_some(bool part, some_lanes some, const float *from)
+{
+    return part ? load_some(some, from) : load(from);
+}
+
 /* `rows`, `wide`, `part` and `fetch` are constants where it is inlined, so that
  * the sums stand in registers. Where `part`, the last of the `wide` vectors has
  * only some of its lanes. `fetch` floats of each line are asked for ahead. */
@@ -34,37 +48,44 @@ block(const int rows, const int wide, const bool part, some_lanes some,
       const int fetch, int in, int out, const float *panel, int width,
       int depth, const float *x, float *y)
 {
-    const int whole = part ? wide - 1 : wide;
-    lanes sum[MOST_ROWS][WIDE(1)], weights[WIDE(1)];
-    for (int r = 0; r < rows; r++) {
-        const float *from = y + (size_t)r * (size_t)out;
-        for (int v = 0; v < whole; v++)
-            sum[r][v] = load(from + v * LANES);
-        if (part)
-            sum[r][whole] = load_some(some, from + whole * LANES);
-    }
+    lanes sum[MOST_ROWS][WIDE(1)];
+    UNROLLED
+    for (int r = 0; r < rows; r++)
+        UNROLLED
+        for (int v = 0; v < wide; v++)
+            sum[r][v] = load_or_some(part && v == wide - 1, some,
+                                     y + (size_t)r * (size_t)out + v * LANES);
     for (int k = 0; k < depth; k++, panel += width) {
-        for (int v = 0; v < whole; v++)
-            weights[v] = load(panel + v * LANES);
-        if (part)
-            weights[whole] = load_some(some, panel + whole * LANES);
-        for (int v = 0; v < wide && rows > 1; v++)
-            KEEP(weights[v]);
+        lanes weights[WIDE(1)];
+        UNROLLED
+        for (int v = 0; v < wide; v++)
+            weights[v] = load_or_some(part && v == wide - 1, some,
+                                      panel + v * LANES);
+        if (rows > 1)
+            UNROLLED
+            for (int v = 0; v < wide; v++)
+                KEEP(weights[v]);
+        UNROLLED
         for (int at = 0; at < fetch; at += CACHE_LINE)
             __builtin_prefetch(panel + AHEAD + at);
+        UNROLLED
         for (int r = 0; r < rows; r++) {
             lanes value = spread(x[(size_t)r * (size_t)in + (size_t)k]);
+            UNROLLED
             for (int v = 0; v < wide; v++)
                 sum[r][v] = fused(value, weights[v], sum[r][v]);
         }
     }
-    for (int r = 0; r < rows; r++) {
-        float *to = y + (size_t)r * (size_t)out;
-        for (int v = 0; v < whole; v++)
-            store(to + v * LANES, sum[r][v]);
-        if (part)
-            store_some(some, to + whole * LANES, sum[r][whole]);
-    }
+    UNROLLED
+    for (int r = 0; r < rows; r++)
+        UNROLLED
+        for (int v = 0; v < wide; v++) {
+            float *to = y + (size_t)r * (size_t)out + v * LANES;
+            if (part && v == wide - 1)
+                store_some(some, to, sum[r][v]);
+            else
+                store(to, sum[r][v]);
+        }
 }
 
 /* As many vectors as are left, if no more than a block has. */
@@ -91,7 +112,7 @@ columns(const int rows, bool fetch, int in, int out, const float *panel,
 {
     const int step = WIDE(rows) * LANES;
     int j = 0;
-    if (FETCH && fetch && width == SOMA_PANEL) {
+    if (FETCH && rows > 1 && fetch && width == SOMA_PANEL) {
         block(rows, WIDE(rows), false, first_lanes(LANES), SOMA_PANEL, in, out,
               panel, width, depth, x, y);
         j = step;
