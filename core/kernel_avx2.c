@@ -14,7 +14,7 @@
 enum { LANES = 8, MOST_ROWS = 6, FETCH = 1 };
 
 #define WIDE(rows)                                                             \
-    ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : (rows) == 4 ? 3 : 2)
+    ((rows) == 1 ? 8 : (rows) == 2 ? 4 : (rows) <= 4 ? 3 : 2)
 
 typedef __m256 lanes;
 typedef __m256i some_lanes;

@@ -76,6 +76,8 @@ block(const int rows, const int wide, const bool part, some_lanes some,
                 sum[r][v] = fused(value, weights[v], sum[r][v]);
         }
     }
+    /* Where the sums go is worked out now, not kept in registers until then. */
+    __asm__("" : "+r"(y), "+r"(out));
     UNROLLED
     for (int r = 0; r < rows; r++)
         UNROLLED
@@ -117,7 +119,7 @@ columns(const int rows, bool fetch, int in, int out, const float *panel,
               panel, width, depth, x, y);
         j = step;
     }
-    for (; width - j > step; j += step)
+    for (; width - j >= step; j += step)
         block(rows, WIDE(rows), false, first_lanes(LANES), 0, in, out,
               panel + j, width, depth, x, y + j);
     int left = width - j;
