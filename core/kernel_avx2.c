@@ -13,8 +13,7 @@
 
 enum { LANES = 8, MOST_ROWS = 6, FETCH = 1 };
 
-#define WIDE(rows)                                                             \
-    ((rows) == 1 ? 8 : (rows) == 2 ? 4 : (rows) <= 4 ? 3 : 2)
+#define WIDE(rows) ((rows) == 1 ? 8 : (rows) == 2 ? 4 : (rows) <= 4 ? 3 : 2)
 
 typedef __m256 lanes;
 typedef __m256i some_lanes;
@@ -63,7 +62,7 @@ fused(lanes a, lanes b, lanes c)
 }
 
 #define KEEP(value) __asm__("" : "+x"(value))
-#define MULTIPLY soma_kernel_multiply_avx2
+#define MULTIPLY    soma_kernel_multiply_avx2
 
 #include "core/kernel_product.h"
 

@@ -61,7 +61,7 @@ fused(lanes a, lanes b, lanes c)
 }
 
 #define KEEP(value) __asm__("" : "+v"(value))
-#define MULTIPLY soma_kernel_multiply_avx512
+#define MULTIPLY    soma_kernel_multiply_avx512
 
 #include "core/kernel_product.h"
 

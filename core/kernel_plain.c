@@ -72,6 +72,6 @@ fused(lanes a, lanes b, lanes c)
 }
 
 #define KEEP(value) (void)(value)
-#define MULTIPLY soma_kernel_multiply_plain
+#define MULTIPLY    soma_kernel_multiply_plain
 
 #include "core/kernel_product.h"

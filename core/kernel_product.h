@@ -52,19 +52,19 @@ block(const int rows, const int wide, const bool part, some_lanes some,
     UNROLLED
     for (int r = 0; r < rows; r++)
         UNROLLED
-        for (int v = 0; v < wide; v++)
-            sum[r][v] = load_or_some(part && v == wide - 1, some,
-                                     y + (size_t)r * (size_t)out + v * LANES);
+    for (int v = 0; v < wide; v++)
+        sum[r][v] = load_or_some(part && v == wide - 1, some,
+                                 y + (size_t)r * (size_t)out + v * LANES);
     for (int k = 0; k < depth; k++, panel += width) {
         lanes weights[WIDE(1)];
         UNROLLED
         for (int v = 0; v < wide; v++)
-            weights[v] = load_or_some(part && v == wide - 1, some,
-                                      panel + v * LANES);
+            weights[v] =
+                load_or_some(part && v == wide - 1, some, panel + v * LANES);
         if (rows > 1)
             UNROLLED
-            for (int v = 0; v < wide; v++)
-                KEEP(weights[v]);
+        for (int v = 0; v < wide; v++)
+            KEEP(weights[v]);
         UNROLLED
         for (int at = 0; at < fetch; at += CACHE_LINE)
             __builtin_prefetch(panel + AHEAD + at);
@@ -81,13 +81,13 @@ block(const int rows, const int wide, const bool part, some_lanes some,
     UNROLLED
     for (int r = 0; r < rows; r++)
         UNROLLED
-        for (int v = 0; v < wide; v++) {
-            float *to = y + (size_t)r * (size_t)out + v * LANES;
-            if (part && v == wide - 1)
-                store_some(some, to, sum[r][v]);
-            else
-                store(to, sum[r][v]);
-        }
+    for (int v = 0; v < wide; v++) {
+        float *to = y + (size_t)r * (size_t)out + v * LANES;
+        if (part && v == wide - 1)
+            store_some(some, to, sum[r][v]);
+        else
+            store(to, sum[r][v]);
+    }
 }
 
 /* As many vectors as are left, if no more than a block has. */
