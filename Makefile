@@ -91,8 +91,9 @@ endif
 # the full test sets would take a quarter of an hour. They read what their
 # callers gave them, which is watched, and share nothing.
 ifeq ($(SAN),thread)
-$(BUILD)/core/kernel.o $(BUILD)/core/kernel_update.o: SANITIZE :=
-$(BUILD)/core/kernel.o $(BUILD)/core/kernel_update.o: CFLAGS += -O3
+KERNELS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/kernel*.c))
+$(KERNELS): SANITIZE :=
+$(KERNELS): CFLAGS += -O3
 endif
 
 $(BUILD)/server/web/assets.o: server/web/openapi.json server/web/page.html

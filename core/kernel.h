@@ -1,9 +1,23 @@
-/* Loops of our own over floats: a forward product, for CPUs on which OpenBLAS
- * has no unpacked small-matrix kernel (kernel.c, private to matrix.c), and what
- * a step needs (kernel_update.c, private to step.c).
+/* Loops of our own over floats, for the instruction sets that pay: the forward
+ * product (private to matrix.c) and what a step needs (private to step.c).
+ *
+ * Every set with fused multiply-adds gives the same bits.
  */
 #ifndef SOMA_CORE_KERNEL_H
 #define SOMA_CORE_KERNEL_H
+
+typedef enum soma_kernel_set {
+    SOMA_KERNEL_PLAIN, /* what the compiler was told to expect of every CPU */
+    SOMA_KERNEL_AVX2,  /* with FMA */
+    SOMA_KERNEL_AVX512
+} soma_kernel_set;
+
+/* The set in use: the best that this CPU has, up to the limit. */
+soma_kernel_set soma_kernel_chosen(void);
+
+/* Uses no better set than this from now on: for tests and benches, which
+ * compare sets on one machine. Not while other threads run kernels. */
+void soma_kernel_limit(soma_kernel_set most);
 
 /* y[rows x width] += x[rows x depth] panel[depth x width]; rows of x are `in`
  * floats apart, rows of y `out`. Each element of y is the sum over k in

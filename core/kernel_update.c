@@ -171,12 +171,11 @@ soma_kernel_update(int in, int out, int width, int rows, const float *a,
                    const float *d, float rate, float shrink, float *panel)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512vl")) {
+    if (soma_kernel_chosen() == SOMA_KERNEL_AVX512) {
         update_avx512(in, out, width, rows, a, d, rate, shrink, panel);
         return;
     }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    if (soma_kernel_chosen() >= SOMA_KERNEL_AVX2) {
         update_avx2(in, out, width, rows, a, d, rate, shrink, panel);
         return;
     }
@@ -188,7 +187,7 @@ float
 soma_kernel_dot(const float *a, const float *b, int count)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (soma_kernel_chosen() >= SOMA_KERNEL_AVX2)
         return dot_avx2(a, b, count);
 #endif
     return dot(a, b, count);

@@ -10,8 +10,10 @@
  * row-major [rows x out], without gaps. Nothing here allocates; arguments
  * may be shared between threads as const says.
  *
- * One row's result does not depend on the rows beside it: each row of y is
- * computed by the same sequence of operations whatever `rows` is.
+ * One row's result does not depend on the rows beside it: each output of the
+ * forward product is its bias, to which the products with the inputs are added
+ * in ascending order, each by one fused multiply-add. So it has the same bits
+ * on every CPU that has those.
  */
 #ifndef SOMA_CORE_MATRIX_H
 #define SOMA_CORE_MATRIX_H
@@ -30,8 +32,7 @@ soma_status soma_matrix_setup(soma_error *err);
 /* Name of the BLAS and of the kernels it chose for this machine. */
 const char *soma_matrix_library(void);
 
-/* Which forward product soma_matrix_setup has chosen: always the same one for
- * the same CPU type and library. */
+/* How the forward product is made: which of the CPU's instructions it uses. */
 const char *soma_matrix_plan(void);
 
 /* Between W as files have it, row-major [out x in], and panels. */

@@ -3,9 +3,13 @@
  * several rounds. All take their turns in each round, for the same time each
  * and after a call that does not count: so each finds as much of its weights in
  * the caches as the others do. sgemm: the better of its orientations; sgemv:
- * row by row. */
+ * row by row.
+ *
+ * `product avx2` keeps soma's kernel from using more than AVX2; the others do
+ * so with OPENBLAS_CORETYPE=Haswell ONEDNN_MAX_CPU_ISA=AVX2. */
 #include "core/matrix.h"
 
+#include "core/kernel.h"
 #include "tests/bench/onednn.h"
 
 #include <cblas.h>
@@ -110,8 +114,10 @@ filled(size_t count)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "avx2"))
+        soma_kernel_limit(SOMA_KERNEL_AVX2);
     static const int shapes[][2] = {
         {784, 128}, {3072, 100}, {3072, 1024}, {1024, 1024}};
     static const int batches[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};

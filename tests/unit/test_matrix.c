@@ -265,47 +265,152 @@ test_says_what_it_uses(void **state)
     printf("%s; %s\n", soma_matrix_library(), soma_matrix_plan());
 }
 
-/* The kernel of our own, whichever product was chosen: `add` to what is there,
- * rows and columns apart by more than the panel is wide. */
+/* What the kernels have `limit` for: every set on one machine. */
+static const soma_kernel_set SETS[] = {SOMA_KERNEL_PLAIN, SOMA_KERNEL_AVX2,
+                                       SOMA_KERNEL_AVX512};
+
+enum { SETS_COUNT = sizeof SETS / sizeof *SETS };
+
+/* False: this CPU does not have the set. */
+static bool
+use(soma_kernel_set set)
+{
+    soma_kernel_limit(set);
+    return soma_kernel_chosen() == set;
+}
+
+static void
+use_best(void)
+{
+    soma_kernel_limit(SOMA_KERNEL_AVX512);
+}
+
+static float *
+copy(size_t count, const float *values)
+{
+    float *to = nets_floats(count);
+    memcpy(to, values, count * sizeof *to);
+    return to;
+}
+
+/* Added to what is there, rows and columns farther apart than the panel is
+ * wide, and each array just as long as what may be read, for sanitizers. */
 static void
 check_kernel(int width, int depth, int rows)
 {
     const int in = depth + 3, out = width + 5;
+    size_t x_size = nets_at(rows - 1, in) + (size_t)depth;
+    size_t y_size = nets_at(rows - 1, out) + (size_t)width;
     product p = make_product(in, out, rows, 4);
-    float *panel = nets_floats(nets_at(depth, width));
-    float *y = nets_floats(nets_at(rows, out));
-    float *alone = nets_floats(nets_at(rows, out));
-    nets_fill(&(soma_rng){{1, 2, 3, 4}}, -1, 1, nets_at(depth, width), panel);
-    memcpy(y, p.dy, nets_at(rows, out) * sizeof *y);
-    memcpy(alone, p.dy, nets_at(rows, out) * sizeof *y);
-    soma_kernel_multiply(in, out, panel, width, depth, rows, p.x, y);
+    float *panel = copy(nets_at(depth, width), p.w);
+    float *x = copy(x_size, p.x), *y = copy(y_size, p.dy);
+    float *alone = copy(y_size, p.dy);
+    soma_kernel_multiply(in, out, panel, width, depth, rows, x, y);
     for (int r = 0; r < rows; r++) {
-        const float *x = p.x + nets_at(r, in), *from = p.dy + nets_at(r, out);
-        soma_kernel_multiply(in, out, panel, width, depth, 1, x,
+        const float *row = x + nets_at(r, in), *from = p.dy + nets_at(r, out);
+        soma_kernel_multiply(in, out, panel, width, depth, 1, row,
                              alone + nets_at(r, out));
-        for (int j = 0; j < out; j++) {
+        for (int j = 0; j < out && (j < width || r + 1 < rows); j++) {
             double sum = (double)from[j];
             for (int k = 0; k < depth && j < width; k++)
-                sum +=
-                    (double)x[k] * (double)panel[nets_at(k, width) + (size_t)j];
+                sum += (double)row[k] *
+                       (double)panel[nets_at(k, width) + (size_t)j];
             near("kernel", &p, (double)y[nets_at(r, out) + (size_t)j], sum,
                  depth);
         }
     }
-    assert_memory_equal(y, alone, nets_at(rows, out) * sizeof *y);
-    free(panel), free(y), free(alone);
+    assert_memory_equal(y, alone, y_size * sizeof *y);
+    free(panel), free(x), free(y), free(alone);
     free_product(&p);
 }
 
 static void
-test_kernel(void **state)
+test_kernels(void **state)
 {
     (void)state;
-    for (int width = 1; width <= SOMA_PANEL; width++)
-        for (int rows = 1; rows <= 9; rows++)
-            check_kernel(width, 17, rows);
-    check_kernel(64, 3840, 5);
-    check_kernel(10, 1, 4);
+    for (int s = 0; s < SETS_COUNT; s++) {
+        if (!use(SETS[s])) {
+            print_message("no set %d on this CPU: not tested\n", s);
+            continue;
+        }
+        for (int width = 1; width <= SOMA_PANEL; width++)
+            for (int rows = 1; rows <= 9; rows++)
+                check_kernel(width, 17, rows);
+        check_kernel(64, 3840, 5);
+        check_kernel(10, 1, 4);
+    }
+    use_best();
+}
+
+/* Rows of 1 to 300 in one batch, by every set: the same bits as alone. */
+static void
+test_kernels_in_any_batch(void **state)
+{
+    enum { MOST = 300, DEEP = 1100 };
+    static const int outs[] = {1, 9, 36, 64, 100};
+    (void)state;
+    for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
+        int out = outs[i];
+        size_t row = (size_t)out * sizeof(float);
+        product p = make_product(DEEP, out, MOST, 5);
+        float *alone = nets_floats(nets_at(MOST, out));
+        for (int s = 0; s < SETS_COUNT; s++) {
+            if (!use(SETS[s]))
+                continue;
+            for (int r = 0; r < MOST; r++)
+                soma_matrix_forward(DEEP, out, p.panels, p.bias, 1,
+                                    p.x + nets_at(r, DEEP),
+                                    alone + nets_at(r, out));
+            for (int rows = 1; rows <= MOST; rows += rows < 20 ? 1 : 7) {
+                int first = rows * 7 % (MOST - rows + 1);
+                soma_matrix_forward(DEEP, out, p.panels, p.bias, rows,
+                                    p.x + nets_at(first, DEEP), p.y);
+                for (int r = 0; r < rows; r++)
+                    if (memcmp(p.y + nets_at(r, out),
+                               alone + nets_at(first + r, out), row))
+                        fail_msg("set %d, %d outputs, row %d of %d", s, out, r,
+                                 rows);
+            }
+        }
+        use_best();
+        free(alone);
+        free_product(&p);
+    }
+}
+
+/* The sum that matrix.h promises, written down: in this order, fused. */
+static void
+check_order(int in, int out, int rows)
+{
+    product p = make_product(in, out, rows, 6);
+    for (int s = 0; s < SETS_COUNT; s++) {
+        if (SETS[s] == SOMA_KERNEL_PLAIN || !use(SETS[s]))
+            continue;
+        soma_matrix_forward(in, out, p.panels, p.bias, rows, p.x, p.y);
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < out; j++) {
+                float sum = p.bias[j];
+                for (int k = 0; k < in; k++)
+                    sum = fmaf(p.x[nets_at(r, in) + (size_t)k],
+                               p.w[nets_at(j, in) + (size_t)k], sum);
+                if (memcmp(&sum, &p.y[nets_at(r, out) + (size_t)j], sizeof sum))
+                    fail_msg("set %d, %d x %d: row %d, output %d has other "
+                             "bits than the sum in order",
+                             s, in, out, r, j);
+            }
+    }
+    use_best();
+    free_product(&p);
+}
+
+static void
+test_same_bits_by_every_set(void **state)
+{
+    (void)state;
+    for (int out = 1; out <= 65; out++)
+        check_order(37, out, 1 + out % 13);
+    check_order(3072, 100, 7);
+    check_order(1024, 130, 131);
 }
 
 int
@@ -320,7 +425,9 @@ main(void)
         cmocka_unit_test(test_same_bits_for_every_width),
         cmocka_unit_test(test_same_bits_for_deep_rows),
         cmocka_unit_test(test_says_what_it_uses),
-        cmocka_unit_test(test_kernel),
+        cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_kernels_in_any_batch),
+        cmocka_unit_test(test_same_bits_by_every_set),
     };
     return cmocka_run_group_tests(tests, nets_setup, NULL);
 }

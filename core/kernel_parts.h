@@ -1,0 +1,16 @@
+/* The kernels of each instruction set; private to kernel*.c. */
+#ifndef SOMA_CORE_KERNEL_PARTS_H
+#define SOMA_CORE_KERNEL_PARTS_H
+
+#include "core/kernel.h"
+
+/* soma_kernel_multiply of one set. */
+typedef void soma_kernel_product(int in, int out, const float *panel, int width,
+                                 int depth, int rows, const float *x, float *y);
+
+soma_kernel_product soma_kernel_multiply_plain;
+#if defined(__x86_64__)
+soma_kernel_product soma_kernel_multiply_avx2, soma_kernel_multiply_avx512;
+#endif
+
+#endif
