@@ -25,6 +25,9 @@ enum {
 };
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+#define AVX512                                                                 \
+    __attribute__((target("avx512f,avx512bw,avx512vbmi2,bmi,bmi2,popcnt,"      \
+                          "lzcnt")))
 
 typedef struct masks {
     uint64_t digits, zeros, commas, spaces;
@@ -140,9 +143,16 @@ to_floats(const uint16_t *words, size_t count, float *to)
     }
 }
 
+/* The commas before the first violation, if there is one. */
+static inline uint64_t
+good_commas(const masks *m, uint64_t bad)
+{
+    return m->commas & ((bad & -bad) - 1);
+}
+
 AVX2 static const char *
-read_blocks(const char *at, const char *end, float *to, size_t room,
-            size_t *count)
+read_avx2(const char *at, const char *end, float *to, size_t room,
+          size_t *count)
 {
     uint16_t words[WORDS + PICKED + BLOCK / 2], values[BLOCK];
     masks before = {0, 0, 0, 0}; /* no digit, and no space may follow */
@@ -158,7 +168,7 @@ read_blocks(const char *at, const char *end, float *to, size_t room,
         }
         masks m = classify(at);
         bad = violations(&m, &before);
-        uint64_t commas = m.commas & _blsmsk_u64(bad) & ~bad;
+        uint64_t commas = good_commas(&m, bad);
         values_before(at, values);
         values_before(at + BLOCK / 2, values + BLOCK / 2);
         pick(values, commas, words + used);
@@ -169,21 +179,126 @@ read_blocks(const char *at, const char *end, float *to, size_t room,
     }
     to_floats(words, used, to + done);
     *count = done + used;
-    return taken + (*count && *taken == ' ');
+    return taken;
+}
+
+/* ---- The same with AVX-512 ---- */
+
+AVX512 static inline __m512i
+load_block(const char *at)
+{
+    return _mm512_loadu_si512((const void *)at);
+}
+
+AVX512 static inline masks
+classify_block(const char *at)
+{
+    __m512i a = load_block(at);
+    __m512i value = _mm512_sub_epi8(a, _mm512_set1_epi8('0'));
+    return (masks){.digits = _mm512_cmple_epu8_mask(value, _mm512_set1_epi8(9)),
+                   .zeros =
+                       _mm512_cmpeq_epi8_mask(value, _mm512_setzero_si512()),
+                   .commas = _mm512_cmpeq_epi8_mask(a, _mm512_set1_epi8(',')),
+                   .spaces = _mm512_cmpeq_epi8_mask(a, _mm512_set1_epi8(' '))};
+}
+
+/* Writes the numbers that stand before these commas, and more behind them: as
+ * many as a block can have. Of each number the last two digits and the first
+ * of three are picked out as a byte each. */
+AVX512 static inline void
+pick_block(const char *at, const masks *m, const masks *before, uint64_t commas,
+           float *to)
+{
+    const __m512i zero = _mm512_set1_epi8('0');
+    const __m512i tens = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 0, 0, 0, 0, 0, 0));
+    uint64_t two = moved(m->digits, before->digits, 2);
+    uint64_t three = two & moved(m->digits, before->digits, 3);
+    __m512i d1 = _mm512_sub_epi8(load_block(at - 1), zero);
+    __m512i d2 = _mm512_maskz_sub_epi8(two, load_block(at - 2), zero);
+    __m512i d3 = _mm512_maskz_sub_epi8(three, load_block(at - 3), zero);
+    __m512i low = _mm512_add_epi8(d1, _mm512_shuffle_epi8(tens, d2));
+    low = _mm512_maskz_compress_epi8(commas, low);
+    __m512i high = _mm512_maskz_compress_epi8(commas, d3);
+    __m512i value = _mm512_add_epi16(
+        _mm512_cvtepu8_epi16(_mm512_castsi512_si256(low)),
+        _mm512_mullo_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(high)),
+                           _mm512_set1_epi16(100)));
+    __m512i first = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(value));
+    __m512i second = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(value, 1));
+    _mm512_storeu_ps(to, _mm512_cvtepi32_ps(first));
+    _mm512_storeu_ps(to + BLOCK / 4, _mm512_cvtepi32_ps(second));
+}
+
+AVX512 static const char *
+read_avx512(const char *at, const char *end, float *to, size_t room,
+            size_t *count)
+{
+    masks before = {0, 0, 0, 0};
+    const char *taken = at;
+    size_t done = 0;
+    for (uint64_t bad = 0; !bad && end - at >= BLOCK; at += BLOCK) {
+        if (room - done < BLOCK / 2)
+            break;
+        masks m = classify_block(at);
+        bad = violations(&m, &before);
+        uint64_t commas = good_commas(&m, bad);
+        pick_block(at, &m, &before, commas, to + done);
+        done += (size_t)_mm_popcnt_u64(commas);
+        if (commas)
+            taken = at + BLOCK - _lzcnt_u64(commas);
+        before = m;
+    }
+    *count = done;
+    return taken;
+}
+
+/* ---- Which of them ---- */
+
+static soma_digits_way most = SOMA_DIGITS_AVX512;
+
+void
+soma_digits_limit(soma_digits_way way)
+{
+    most = way;
+}
+
+soma_digits_way
+soma_digits_best(void)
+{
+    /* Every CPU with these has the bit instructions too. */
+    if (__builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vbmi2"))
+        return SOMA_DIGITS_AVX512;
+    return __builtin_cpu_supports("avx2") ? SOMA_DIGITS_AVX2 : SOMA_DIGITS_NONE;
 }
 
 const char *
 soma_digits_read(const char *begin, const char *at, const char *end, float *to,
                  size_t room, size_t *count)
 {
-    /* Every CPU with AVX2 has the bit instructions too. */
-    if (at - begin >= BEFORE && __builtin_cpu_supports("avx2"))
-        return read_blocks(at, end, to, room, count);
+    soma_digits_way best = soma_digits_best(), way = best < most ? best : most;
     *count = 0;
-    return at;
+    if (way == SOMA_DIGITS_NONE || at - begin < BEFORE)
+        return at;
+    at = way == SOMA_DIGITS_AVX512 ? read_avx512(at, end, to, room, count)
+                                   : read_avx2(at, end, to, room, count);
+    return at + (*count && *at == ' ');
 }
 
 #else
+
+void
+soma_digits_limit(soma_digits_way way)
+{
+    (void)way;
+}
+
+soma_digits_way
+soma_digits_best(void)
+{
+    return SOMA_DIGITS_NONE;
+}
 
 const char *
 soma_digits_read(const char *begin, const char *at, const char *end, float *to,
