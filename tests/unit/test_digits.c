@@ -95,7 +95,7 @@ check(const char *begin, const char *text, size_t size, size_t room)
 static size_t
 check_exact(const char *text, size_t size, size_t room)
 {
-    static const char head[] = "[[[";
+    static const char head[] = "[[[[";
     size_t before = sizeof head - 1;
     char *copy = malloc(before + size + 1);
     assert_non_null(copy);
