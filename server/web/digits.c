@@ -4,7 +4,8 @@
  * Langdale and Lemire, "Parsing gigabytes of JSON per second", 2019), and for
  * each byte is computed what number it would end if it were the comma behind
  * one; then those that are commas are picked out. A row of 3072 pixels takes
- * half the time of the loop.
+ * 0.6 of the loop's time with AVX2, which picks them one by one, and 0.35 with
+ * AVX-512 (VBMI2), which has an instruction for it.
  *
  * What is taken here is taken by the rules of JSON: one to three digits, no
  * zero in front of others, a comma directly behind, at most one space behind
