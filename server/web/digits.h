@@ -5,6 +5,19 @@
 
 #include <stddef.h>
 
+/* The ways to do it, by the instructions they need; the later, the faster. */
+typedef enum soma_digits_way {
+    SOMA_DIGITS_NONE, /* takes nothing: the caller reads all one by one */
+    SOMA_DIGITS_AVX2,
+    SOMA_DIGITS_AVX512
+} soma_digits_way;
+
+/* The best that this CPU has. */
+soma_digits_way soma_digits_best(void);
+
+/* For tests: uses none better than this. Not while others read. */
+void soma_digits_limit(soma_digits_way way);
+
 /* Reads numbers of one to three digits, each with a comma behind it and then
  * at most one space, from `at`, where an element of an array begins in the
  * text [begin, end), until something else comes; *count of them to `to`.

@@ -10,7 +10,6 @@
 #include "server/web/digits.h"
 #include "server/web/number.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,8 +71,13 @@ static soma_status
 put_reference(lifter *l, int index)
 {
     char text[16];
-    int length = snprintf(text, sizeof text, "[%d]", index);
-    return put(l, text, (size_t)length);
+    size_t at = sizeof text;
+    text[--at] = ']';
+    do
+        text[--at] = (char)('0' + index % 10);
+    while (index /= 10);
+    text[--at] = '[';
+    return put(l, text + at, sizeof text - at);
 }
 
 /* The flat array of numbers at `at`, '['; NULL if it is not one. */
@@ -96,7 +100,7 @@ read_numbers(lifter *l, const char *at, soma_array *array, soma_status *status)
         }
         at = soma_number_read_short(from, &value);
         if (!at) {
-            at = soma_number_read(skip_space(from), &value);
+            at = soma_number_read(skip_space(from), l->end, &value);
             if (!at)
                 break;
             /* False for an infinity too. */
@@ -277,12 +281,6 @@ soma_document_parse(const char *text, size_t size, soma_floats *floats,
                     soma_document *document, soma_error *err)
 {
     *document = (soma_document){0};
-    /* JSON has no such byte. jansson passes over one behind a number (it marks
-     * the end of its own buffer), so "[2\0]" would come out as a reference.
-     */
-    if (memchr(text, '\0', size))
-        return soma_error_set(err, SOMA_E_FORMAT,
-                              "the body is not JSON: it has a NUL byte");
     lifter l = {.text = text,
                 .at = text,
                 .end = text + size,
@@ -292,6 +290,12 @@ soma_document_parse(const char *text, size_t size, soma_floats *floats,
     soma_status status = SOMA_OK;
     while (l.at < l.end && !status)
         status = step(&l);
+    /* JSON has no such byte, and no array that was lifted had one. jansson
+     * passes over one behind a number (it marks the end of its own buffer), so
+     * "[2\0]" would come out as a reference. */
+    if (!status && l.used && memchr(l.out, '\0', l.used))
+        status = soma_error_set(err, SOMA_E_FORMAT,
+                                "the body is not JSON: it has a NUL byte");
     if (!status) {
         json_error_t error;
         document->json = json_loadb(l.out ? l.out : "", l.used, 0, &error);

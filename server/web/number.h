@@ -4,10 +4,10 @@
 
 #include <stddef.h>
 
-/* Reads the JSON number at `text` (which ends in a NUL somewhere) and returns
- * the first byte behind it; NULL if there is none that jansson would accept:
+/* Reads the JSON number at `text` < end (*end must be a NUL) and returns the
+ * first byte behind it; NULL if there is none that jansson would accept:
  * RFC 8259's grammar, integers of at most 64 bits, no overflow of double. */
-const char *soma_number_read(const char *text, float *value);
+const char *soma_number_read(const char *text, const char *end, float *value);
 
 /* The same for whole numbers of one to three digits, which most pixels are;
  * NULL for any other, which may still be a number. Inline, since a body has

@@ -25,10 +25,13 @@ def floor():
 
 
 def serving(folder, report):
-    """soma beside the floor: requests/s and latencies."""
+    """soma beside the floor: requests/s and latencies. Where the load
+    generator is the limit the floor idles, so the processor time of a request
+    is compared too."""
     with soma() as ours, floor() as least:
         print(f"\n{'/predict of 3072-100-10':<20} {'conns':>5} {'soma/s':>8} "
-              f"{'floor/s':>8} {'ratio':>6} {'p50 ms':>7} {'p99 ms':>7}")
+              f"{'floor/s':>8} {'ratio':>6} {'p50 ms':>7} {'p99 ms':>7} "
+              f"{'soma us':>8} {'floor us':>8} {'ratio':>6}")
         for request in bodies(folder):
             for connections in CONNECTIONS:
                 serve(ours, least, request, connections, folder, report)
@@ -41,18 +44,24 @@ def serve(ours, least, request, connections, folder, report):
     rounds = [[], []]
     for _ in range(ROUNDS):
         for i, server in enumerate((ours, least)):
-            rounds[i].append(wrk(server.port, kind, body, connections, folder))
-    (rate, p50, p99), (top, _, _) = map(medians, rounds)
+            before = server.busy()
+            figures = wrk(server.port, kind, body, connections, folder)
+            spent = (server.busy() - before) / (figures[0] * float(SECONDS))
+            rounds[i].append((*figures, spent * 1e6))
+    (rate, p50, p99, cost), (top, _, _, least_cost) = map(medians, rounds)
     # The library's own loop stalls with more connections than it takes events
     # at a time (128): no floor to compare with.
     ratio = rate / top if top > rate else None
     shown = "-" if ratio is None else f"{ratio:.2f}"
     print(f"{name:<20} {connections:>5} {rate:>8.0f} {top:>8.0f} {shown:>6} "
-          f"{p50:>7.2f} {p99:>7.2f}", flush=True)
+          f"{p50:>7.2f} {p99:>7.2f} {cost:>8.1f} {least_cost:>8.1f} "
+          f"{least_cost / cost:>6.2f}", flush=True)
     report["serving"].append(
         {"request": name, "connections": connections, "images": images,
          "requests_per_second": rate, "floor_per_second": top, "ratio": ratio,
-         "p50_ms": p50, "p99_ms": p99})
+         "p50_ms": p50, "p99_ms": p99, "processor_us": cost,
+         "floor_processor_us": least_cost,
+         "processor_ratio": least_cost / cost})
 
 
 def output(name):

@@ -1,5 +1,6 @@
 """Servers and load for the benches: one process pinned to the first
 processor, wrk on the second."""
+import glob
 import json
 import os
 import re
@@ -81,6 +82,14 @@ class Server:
     def memory(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
+
+    def busy(self):
+        """Seconds of processor time that its threads have used."""
+        total = 0
+        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
+            with open(path) as times:
+                total += int(times.read().split()[0])
+        return total / 1e9
 
     def stop(self):
         self.process.terminate()

@@ -1,8 +1,10 @@
 /* server/web/document.c against jansson: the same verdict on every text, and
- * for every number the float32 of what strtod reads. Only a NUL byte, which
- * jansson passes over in some places, is always refused. */
+ * for every number the float32 of what strtod reads; by each of the ways to
+ * read lists of digits that this CPU has. Only a NUL byte, which jansson passes
+ * over in some places, is always refused. */
 #include "tests/fuzz/fuzz.h"
 
+#include "server/web/digits.h"
 #include "server/web/document.h"
 
 #include <stdio.h>
@@ -71,6 +73,27 @@ compare(const soma_document *document, const json_t *got,
     }
 }
 
+/* `expected`: what jansson makes of it, NULL if it refuses it. */
+static void
+check(const char *text, size_t size, const json_t *expected)
+{
+    soma_floats floats = soma_floats_lent(NULL, 0, 1 << 24);
+    soma_document document;
+    soma_error err = {SOMA_OK, ""};
+    soma_status status =
+        soma_document_parse(text, size, &floats, &document, &err);
+    all = &floats;
+    if (status == SOMA_OK && !expected)
+        differ("accepted what jansson refuses", text);
+    if (status == SOMA_E_FORMAT && expected)
+        differ("refused what jansson accepts", text);
+    if (status == SOMA_OK) {
+        compare(&document, document.json, expected);
+        soma_document_free(&document);
+    }
+    soma_floats_free(&floats);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -80,26 +103,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     current = text;
-
-    soma_floats floats = soma_floats_lent(NULL, 0, 1 << 24);
-    soma_document document;
-    soma_error err = {SOMA_OK, ""};
-    soma_status status =
-        soma_document_parse(text, size, &floats, &document, &err);
     json_error_t error;
     json_t *expected =
         memchr(text, '\0', size) ? NULL : json_loadb(text, size, 0, &error);
-    all = &floats;
-    if (status == SOMA_OK && !expected)
-        differ("accepted what jansson refuses", text);
-    if (status == SOMA_E_FORMAT && expected)
-        differ("refused what jansson accepts", text);
-    if (status == SOMA_OK)
-        compare(&document, document.json, expected);
-    if (status == SOMA_OK)
-        soma_document_free(&document);
+    for (int way = SOMA_DIGITS_NONE; way <= (int)soma_digits_best(); way++) {
+        soma_digits_limit((soma_digits_way)way);
+        check(text, size, expected);
+    }
     json_decref(expected);
-    soma_floats_free(&floats);
     free(text);
     return 0;
 }
