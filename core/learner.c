@@ -23,6 +23,9 @@ soma_learning_check(const soma_learning *settings, soma_error *err)
 {
     soma_status status = soma_sgd_check(&settings->sgd, err);
     if (!status)
+        status = check_whole("rule of learning", settings->rule, 0,
+                             SOMA_LEARNING_RULE, err);
+    if (!status)
         status = check_whole("rehearse", settings->rehearse, 0, 1023, err);
     if (!status)
         status = check_whole("memory", settings->memory, 0, 1 << 20, err);
@@ -108,8 +111,10 @@ soma_learner_create(const soma_model *base, const soma_memory *kept,
     if (!status)
         status = soma_rehearsal_create(&learner->rehearsal, base, learner->ws,
                                        kept, settings->memory, err);
-    if (!status)
+    if (!status) {
+        soma_rehearsal_follow(&learner->rehearsal, settings->rule);
         return learner;
+    }
     soma_learner_free(learner);
     return NULL;
 }
@@ -139,6 +144,7 @@ soma_learner_configure(soma_learner *learner, const soma_learning *settings,
         learner->velocity = NULL;
     }
     learner->settings = *settings;
+    soma_rehearsal_follow(&learner->rehearsal, settings->rule);
     status = make_scratch(learner, err);
     if (!status)
         status =
@@ -284,7 +290,7 @@ soma_learner_learn(soma_learner *learner, uint64_t seq, const float *x,
     memcpy(learner->rows.x, x,
            (size_t)learner->model->spec.input.size * sizeof *x);
     learner->rows.labels[0] = label;
-    soma_rehearsal_vote(rehearsal, learner->base, learner->ws, x, label, 1);
+    soma_rehearsal_vote(rehearsal, learner->base, learner->ws, x, label);
     prepare(learner, &rng);
     soma_prediction prediction = look_back(learner, label);
     *lesson = (soma_lesson){.version = seq,
@@ -294,13 +300,14 @@ soma_learner_learn(soma_learner *learner, uint64_t seq, const float *x,
         lesson->steps =
             take_steps(learner, &sgd, &rng, prediction.predicted == label);
     if (lesson->steps == 0) {
-        soma_rehearsal_vote(rehearsal, learner->base, learner->ws, x, label,
-                            -1);
+        soma_rehearsal_take_back(rehearsal);
         lesson->rejected = true;
         return SOMA_OK;
     }
     if (!rehearsal->kept && learner->settings.pull > 0)
         pull_back(learner, sgd.rate);
+    soma_rehearsal_rename(rehearsal, learner->base, learner->ws,
+                          learner->rows.x);
     soma_progressive_add(&learner->progressive, seq, &prediction);
     return soma_rehearsal_offer(rehearsal, &rng, x, label, err);
 }

@@ -26,6 +26,9 @@
 
 /* How to learn. */
 typedef struct soma_learning {
+    int32_t rule;     /* of learning: SOMA_LEARNING_RULE for what is new;
+                         journals that began by an older one are learned again
+                         by it, up to where their settings change */
     soma_sgd sgd;     /* of each step */
     int32_t rehearse; /* examples rehearsed beside each new one; 0: none */
     int32_t memory;   /* examples of the stream that are kept for it */
@@ -37,13 +40,17 @@ typedef struct soma_learning {
                    rate * pull of their way (Li et al. 2018, L2-SP) */
 } soma_learning;
 
+/* The newest rule: rehearsal.h says what it is, and what rule 0 was. */
+enum { SOMA_LEARNING_RULE = 1 };
+
 /* What the experiment of tests/learning found best. */
 #define SOMA_LEARNING_DEFAULT                                                  \
-    ((soma_learning){.sgd = {.rate = 0.05f, .clip = 2},                        \
+    ((soma_learning){.rule = SOMA_LEARNING_RULE,                               \
+                     .sgd = {.rate = 0.05f, .clip = 2},                        \
                      .rehearse = 15,                                           \
                      .memory = 1000,                                           \
                      .max_steps = 10,                                          \
-                     .hold = 0.1f,                                             \
+                     .hold = 0.2f,                                             \
                      .pull = 0.03f})
 
 soma_status soma_learning_check(const soma_learning *settings, soma_error *err);

@@ -1,6 +1,6 @@
 /* The state of learning as bytes, little endian, without gaps:
  *
- *     magic           8  "soma\0st1"
+ *     magic           8  "soma\0st1"; "soma\0st2" by rules from 1 on
  *     trainable       8  floats that SGD changes
  *     settings       48  soma_learning_pack
  *     velocity?       8  0 or 1
@@ -11,6 +11,8 @@
  *     weights            trainable float32
  *     velocity           trainable float32, if there is one
  *     votes              kept int32
+ *     opinions           st2: classes x 3 int32, if there is a base memory and
+ *                        each class has a score (meaning.h)
  *     progressive        as it stands in memory
  *     hashes             stream uint64
  *     labels             stream int32
@@ -22,13 +24,17 @@
 
 #include <string.h>
 
-static const unsigned char MAGIC[8] = {'s', 'o', 'm', 'a', 0, 's', 't', '1'};
+static const unsigned char MAGICS[2][8] = {
+    {'s', 'o', 'm', 'a', 0, 's', 't', '1'},
+    {'s', 'o', 'm', 'a', 0, 's', 't', '2'}};
 
 _Static_assert(sizeof(soma_progressive) ==
                    8 * 8 + SOMA_WINDOW * sizeof(soma_prediction),
                "soma_progressive is saved as it stands");
 _Static_assert(sizeof(soma_prediction) == 16,
                "soma_prediction is saved as it stands");
+_Static_assert(sizeof(soma_opinion) == 12, "soma_opinion is saved as it "
+                                           "stands");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the state is little endian");
 
@@ -41,6 +47,7 @@ soma_learning_pack(const soma_learning *settings,
     memset(bytes, 0, SOMA_LEARNING_BYTES);
     bytes[0] = 1; /* format */
     bytes[1] = settings->sgd.nesterov;
+    bytes[2] = (unsigned char)settings->rule;
     memcpy(bytes + 4, &settings->sgd.rate, 4);
     memcpy(bytes + 8, &settings->sgd.momentum, 4);
     memcpy(bytes + 12, &settings->sgd.l2, 4);
@@ -62,7 +69,8 @@ soma_learning_unpack(const void *from, size_t size, soma_learning *settings,
                               "learning settings: expected %d bytes of format "
                               "1, got %zu",
                               SOMA_LEARNING_BYTES, size);
-    *settings = (soma_learning){.sgd = {.nesterov = bytes[1]}};
+    *settings =
+        (soma_learning){.rule = bytes[2], .sgd = {.nesterov = bytes[1]}};
     memcpy(&settings->sgd.rate, bytes + 4, 4);
     memcpy(&settings->sgd.momentum, bytes + 8, 4);
     memcpy(&settings->sgd.l2, bytes + 12, 4);
@@ -96,16 +104,24 @@ head_of(const soma_learner *learner)
               .offered = rehearsal->offered,
               .stream = (uint64_t)rehearsal->stream.count,
               .bytes = rehearsal->stream.bytes != NULL};
-    memcpy(h.magic, MAGIC, sizeof h.magic);
+    memcpy(h.magic, MAGICS[learner->settings.rule], sizeof h.magic);
     soma_learning_pack(&learner->settings, h.settings);
     return h;
 }
 
+/* How many opinions a state by this rule has. */
 static size_t
-size_of(const head *h, size_t values)
+opinions_of(const soma_learner *learner, int rule)
+{
+    return rule > 0 ? (size_t)learner->rehearsal.meaning.classes : 0;
+}
+
+static size_t
+size_of(const head *h, size_t opinions, size_t values)
 {
     size_t each = h->bytes ? 1 : sizeof(float);
-    return sizeof *h + h->trainable * (1 + h->velocity) * sizeof(float) +
+    return sizeof *h + opinions * sizeof(soma_opinion) +
+           h->trainable * (1 + h->velocity) * sizeof(float) +
            h->kept * sizeof(int32_t) + sizeof(soma_progressive) +
            h->stream * (sizeof(uint64_t) + sizeof(int32_t) + values * each);
 }
@@ -114,7 +130,8 @@ size_t
 soma_learner_state_size(const soma_learner *learner)
 {
     head h = head_of(learner);
-    return size_of(&h, (size_t)learner->model->spec.input.size);
+    return size_of(&h, opinions_of(learner, learner->settings.rule),
+                   (size_t)learner->model->spec.input.size);
 }
 
 static unsigned char *
@@ -137,6 +154,9 @@ soma_learner_save(const soma_learner *learner, unsigned char *to)
     if (learner->velocity)
         to = put(to, learner->velocity, h.trainable * sizeof(float));
     to = put(to, rehearsal->votes, h.kept * sizeof(int32_t));
+    to = put(to, rehearsal->meaning.opinions,
+             opinions_of(learner, learner->settings.rule) *
+                 sizeof(soma_opinion));
     to = put(to, &learner->progressive, sizeof learner->progressive);
     to = put(to, rehearsal->hashes, h.stream * sizeof(uint64_t));
     to = put(to, stream->labels, h.stream * sizeof(int32_t));
@@ -156,11 +176,12 @@ check_head(const soma_learner *learner, const head *h, size_t size,
         soma_learning_unpack(h->settings, sizeof h->settings, settings, err);
     if (status)
         return status;
-    if (memcmp(h->magic, MAGIC, sizeof MAGIC) ||
+    if (memcmp(h->magic, MAGICS[settings->rule], sizeof h->magic) ||
         h->trainable != learner->model->spec.trainable || h->velocity > 1 ||
         h->bytes > 1 || h->velocity != (settings->sgd.momentum > 0) ||
         h->kept != (kept ? (uint64_t)kept->count : 0) ||
-        h->stream > (uint64_t)settings->memory || size != size_of(h, values))
+        h->stream > (uint64_t)settings->memory ||
+        size != size_of(h, opinions_of(learner, settings->rule), values))
         return soma_error_set(err, SOMA_E_FORMAT,
                               "these %zu bytes are no state of learning of "
                               "this model",
@@ -240,9 +261,15 @@ soma_learner_load(soma_learner *learner, const unsigned char *from, size_t size,
     if (h.velocity)
         from = take(from, learner->velocity, h.trainable * sizeof(float));
     from = take(from, learner->rehearsal.votes, h.kept * sizeof(int32_t));
+    from = take(from, learner->rehearsal.meaning.opinions,
+                opinions_of(learner, settings.rule) * sizeof(soma_opinion));
     from = take(from, &learner->progressive, sizeof learner->progressive);
     learner->step = (soma_step){0};
     status = take_stream(&learner->rehearsal, &h, from, settings.memory, err);
     soma_rehearsal_recount(&learner->rehearsal);
+    if (!status && !soma_meaning_recount(&learner->rehearsal.meaning))
+        status = soma_error_set(err, SOMA_E_FORMAT,
+                                "state of learning: a class is called by a "
+                                "number that is none");
     return status ? status : check_labels(learner, err);
 }

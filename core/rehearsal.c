@@ -1,5 +1,7 @@
 #include "core/rehearsal.h"
 
+#include "core/loss.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +43,12 @@ ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The cosine to the nearest other one of the same label: the fifth of the kept
- * examples that has it smallest. */
+/* The most votes that count by rule 1, so that what was agreed to for long can
+ * be retired as soon as anything else. */
+enum { MOST_VOTES = 8 };
+
+/* The cosine to the nearest other one of the same label: the fifth, by rule 1
+ * the tenth, of the kept examples that has it smallest. */
 static soma_status
 measure_close(soma_rehearsal *rehearsal, soma_error *err)
 {
@@ -65,9 +71,53 @@ measure_close(soma_rehearsal *rehearsal, soma_error *err)
             nearest[count++] = best;
     }
     qsort(nearest, (size_t)count, sizeof *nearest, ascending);
-    rehearsal->close = count ? nearest[count / 5] : 2;
+    rehearsal->close[0] = count ? nearest[count / 5] : 2;
+    rehearsal->close[1] = count ? nearest[count / 10] : 2;
     free(nearest);
     return SOMA_OK;
+}
+
+/* The median margin of the kept examples that the base model reads right. */
+static soma_status
+measure_sure(soma_rehearsal *rehearsal, soma_error *err)
+{
+    const soma_memory *kept = rehearsal->kept;
+    int classes = rehearsal->meaning.classes;
+    float *margins = malloc((size_t)kept->count * sizeof *margins);
+    if (!margins)
+        return soma_error_memory(err, "examples to rehearse");
+    for (int k = 0; k < classes; k++) {
+        int count = 0;
+        for (int i = 0; i < kept->count; i++) {
+            const float *scores =
+                rehearsal->scores + (size_t)i * (size_t)classes;
+            float margin = soma_meaning_margin(scores, classes, k);
+            if (kept->labels[i] == k && margin > 0)
+                margins[count++] = margin;
+        }
+        qsort(margins, (size_t)count, sizeof *margins, ascending);
+        if (count)
+            rehearsal->meaning.sure[k] = margins[count / 2];
+    }
+    free(margins);
+    return SOMA_OK;
+}
+
+/* Where each class has a score of its own. */
+static soma_status
+know_classes(soma_rehearsal *rehearsal, const soma_spec *spec, soma_error *err)
+{
+    if (spec->outputs != spec->classes)
+        return SOMA_OK;
+    soma_status status =
+        soma_meaning_create(&rehearsal->meaning, spec->classes, err);
+    if (status)
+        return status;
+    rehearsal->former_opinions =
+        calloc((size_t)spec->classes, sizeof *rehearsal->former_opinions);
+    return rehearsal->former_opinions
+               ? measure_sure(rehearsal, err)
+               : soma_error_memory(err, "the meaning of classes");
 }
 
 static soma_status
@@ -79,13 +129,15 @@ know_kept(soma_rehearsal *rehearsal, const soma_model *base, soma_workspace *ws,
     size_t outputs = (size_t)rehearsal->outputs;
     float *x = malloc((size_t)kept->size * sizeof *x);
     rehearsal->votes = calloc(count, sizeof *rehearsal->votes);
+    rehearsal->former_votes = calloc(count, sizeof *rehearsal->former_votes);
     rehearsal->active = malloc(count * sizeof *rehearsal->active);
     rehearsal->scores = malloc(count * outputs * sizeof *rehearsal->scores);
     rehearsal->directions =
         malloc(count * features * sizeof *rehearsal->directions);
     rehearsal->direction = malloc(features * sizeof *rehearsal->direction);
     if (!x || !rehearsal->direction || !rehearsal->votes ||
-        !rehearsal->active || !rehearsal->directions) {
+        !rehearsal->former_votes || !rehearsal->active || !rehearsal->scores ||
+        !rehearsal->directions) {
         free(x);
         return soma_error_memory(err, "examples to rehearse");
     }
@@ -98,7 +150,8 @@ know_kept(soma_rehearsal *rehearsal, const soma_model *base, soma_workspace *ws,
     }
     free(x);
     soma_rehearsal_recount(rehearsal);
-    return measure_close(rehearsal, err);
+    soma_status status = measure_close(rehearsal, err);
+    return status ? status : know_classes(rehearsal, &base->spec, err);
 }
 
 soma_status
@@ -109,7 +162,9 @@ soma_rehearsal_create(soma_rehearsal *rehearsal, const soma_model *base,
     const soma_spec *spec = &base->spec;
     *rehearsal = (soma_rehearsal){.kept = kept && kept->count > 0 ? kept : NULL,
                                   .features = spec->layers[spec->depth - 1].in,
-                                  .outputs = spec->outputs};
+                                  .outputs = spec->outputs,
+                                  .loss = spec->loss,
+                                  .renamed = -1};
     soma_status status =
         soma_memory_create(&rehearsal->stream, spec->input.size, room, err);
     size_t places = room > 0 ? (size_t)room : 1;
@@ -128,7 +183,10 @@ soma_rehearsal_free(soma_rehearsal *rehearsal)
 {
     soma_memory_free(&rehearsal->stream);
     free(rehearsal->hashes);
+    soma_meaning_free(&rehearsal->meaning);
     free(rehearsal->votes);
+    free(rehearsal->former_votes);
+    free(rehearsal->former_opinions);
     free(rehearsal->active);
     free(rehearsal->directions);
     free(rehearsal->direction);
@@ -176,26 +234,139 @@ soma_rehearsal_recount(soma_rehearsal *rehearsal)
 }
 
 void
+soma_rehearsal_follow(soma_rehearsal *rehearsal, int rule)
+{
+    rehearsal->rule = rule;
+    if (rule == 0)
+        soma_meaning_reset(&rehearsal->meaning);
+}
+
+/* What an example of the base memory is called by now. */
+static int
+name_of(const soma_rehearsal *rehearsal, int label)
+{
+    return rehearsal->meaning.renamed ? rehearsal->meaning.opinions[label].name
+                                      : label;
+}
+
+static void
+vote(soma_rehearsal *rehearsal, int i, bool agrees)
+{
+    int32_t *votes = &rehearsal->votes[i];
+    int bound = rehearsal->rule == 0 ? INT32_MAX : MOST_VOTES;
+    if (agrees)
+        *votes += *votes < bound;
+    else
+        *votes -= *votes > -bound;
+}
+
+/* Examples of a class that was renamed begin anew, under the new name. */
+static void
+hear(soma_rehearsal *rehearsal, int said, float margin, int label)
+{
+    int former = rehearsal->meaning.opinions[said].name;
+    if (!soma_meaning_hear(&rehearsal->meaning, said, margin, label))
+        return;
+    rehearsal->renamed = said;
+    rehearsal->former = former;
+    for (int i = 0; i < rehearsal->kept->count; i++)
+        if (rehearsal->kept->labels[i] == said)
+            rehearsal->votes[i] = 0;
+    soma_rehearsal_recount(rehearsal);
+}
+
+static void
+keep_former(soma_rehearsal *rehearsal)
+{
+    const soma_meaning *meaning = &rehearsal->meaning;
+    memcpy(rehearsal->former_votes, rehearsal->votes,
+           (size_t)rehearsal->kept->count * sizeof *rehearsal->votes);
+    if (meaning->classes)
+        memcpy(rehearsal->former_opinions, meaning->opinions,
+               (size_t)meaning->classes * sizeof *meaning->opinions);
+    rehearsal->renamed = -1;
+}
+
+void
 soma_rehearsal_vote(soma_rehearsal *rehearsal, const soma_model *base,
-                    soma_workspace *ws, const float *x, int label, int sign)
+                    soma_workspace *ws, const float *x, int label)
 {
     const soma_memory *kept = rehearsal->kept;
     if (!kept)
         return;
-    int features = rehearsal->features;
+    int features = rehearsal->features, outputs = rehearsal->outputs;
     float *direction = rehearsal->direction;
-    bool changed = false;
+    float close = rehearsal->close[rehearsal->rule];
+    bool changed = false, near = false;
+    keep_former(rehearsal);
     direction_of(base, ws, x, features, direction);
+    const float *scores = soma_pass_scores(ws);
+    int said = soma_loss_decide(rehearsal->loss, outputs, scores);
     for (int i = 0; i < kept->count; i++) {
         const float *other =
             rehearsal->directions + (size_t)i * (size_t)features;
-        if (cosine(direction, other, features) <= rehearsal->close)
+        if (cosine(direction, other, features) <= close)
             continue;
-        rehearsal->votes[i] += kept->labels[i] == label ? sign : -sign;
+        vote(rehearsal, i, name_of(rehearsal, kept->labels[i]) == label);
         changed = true;
+        near = near || kept->labels[i] == said;
     }
+    rehearsal->near = near && rehearsal->rule > 0;
     if (changed)
         soma_rehearsal_recount(rehearsal);
+    if (rehearsal->near && rehearsal->meaning.classes)
+        hear(rehearsal, said, soma_meaning_margin(scores, outputs, said),
+             label);
+}
+
+void
+soma_rehearsal_take_back(soma_rehearsal *rehearsal)
+{
+    soma_meaning *meaning = &rehearsal->meaning;
+    if (!rehearsal->kept)
+        return;
+    memcpy(rehearsal->votes, rehearsal->former_votes,
+           (size_t)rehearsal->kept->count * sizeof *rehearsal->votes);
+    if (meaning->classes)
+        memcpy(meaning->opinions, rehearsal->former_opinions,
+               (size_t)meaning->classes * sizeof *meaning->opinions);
+    soma_meaning_recount(meaning);
+    soma_rehearsal_recount(rehearsal);
+    rehearsal->renamed = -1;
+}
+
+void
+soma_rehearsal_rename(soma_rehearsal *rehearsal, const soma_model *base,
+                      soma_workspace *ws, float *x)
+{
+    soma_memory *stream = &rehearsal->stream;
+    int renamed = rehearsal->renamed;
+    if (renamed < 0)
+        return;
+    for (int i = 0; i < stream->count; i++) {
+        if (stream->labels[i] != rehearsal->former)
+            continue;
+        soma_memory_get(stream, i, x);
+        const float *scores = soma_pass_forward(base, ws, 1, x);
+        if (soma_loss_decide(rehearsal->loss, rehearsal->outputs, scores) ==
+            renamed)
+            stream->labels[i] = rehearsal->meaning.opinions[renamed].name;
+    }
+    rehearsal->renamed = -1;
+}
+
+static void
+draw_kept(const soma_rehearsal *rehearsal, int one, int at, float hold,
+          soma_rows *rows)
+{
+    size_t outputs = (size_t)rehearsal->outputs;
+    float *held = rows->held + (size_t)at * outputs;
+    rows->labels[at] = name_of(rehearsal, rehearsal->kept->labels[one]);
+    rows->hold[at] = hold;
+    memcpy(held, rehearsal->scores + (size_t)one * outputs,
+           outputs * sizeof(float));
+    if (rehearsal->meaning.renamed)
+        soma_meaning_translate(&rehearsal->meaning, held);
 }
 
 int
@@ -203,12 +374,11 @@ soma_rehearsal_draw(const soma_rehearsal *rehearsal, soma_rng *rng, int count,
                     float hold, soma_rows *rows)
 {
     const soma_memory *stream = &rehearsal->stream;
-    size_t outputs = (size_t)rehearsal->outputs;
-    int active = rehearsal->active_count;
+    int active = rehearsal->active_count, every = rehearsal->near ? 2 : 3;
     if (!active && !stream->count)
         return 0;
     for (int i = 1; i <= count; i++) {
-        bool base = active && (!stream->count || i % 3 == 1);
+        bool base = active && (!stream->count || i % every == 1);
         const soma_memory *from = base ? rehearsal->kept : stream;
         int one =
             (int)soma_rng_below(rng, (uint32_t)(base ? active : stream->count));
@@ -216,11 +386,9 @@ soma_rehearsal_draw(const soma_rehearsal *rehearsal, soma_rng *rng, int count,
             one = rehearsal->active[one];
         soma_memory_get(from, one, rows->x + (size_t)i * (size_t)from->size);
         rows->labels[i] = from->labels[one];
-        rows->hold[i] = base ? hold : 0;
+        rows->hold[i] = 0;
         if (base)
-            memcpy(rows->held + (size_t)i * outputs,
-                   rehearsal->scores + (size_t)one * outputs,
-                   outputs * sizeof(float));
+            draw_kept(rehearsal, one, i, hold, rows);
     }
     return count;
 }

@@ -7,7 +7,19 @@
  * own label, against those of another. Whoever has more votes against than for
  * it is not rehearsed. Close means: the cosine between what enters the last
  * layer (with the base weights) is above that to the nearest neighbour within
- * the class for a fifth of the base memory.
+ * the class for a tenth of the base memory.
+ *
+ * Renaming. When a whole class is taught under another name (meaning.h), its
+ * examples in the base memory are rehearsed under that name, what the base
+ * model said is held with the scores of the classes exchanged alike, and the
+ * stream's examples that have the old name get the new one. For sure is read
+ * what is close to an example of the class that is read, by at least the median
+ * margin of those.
+ *
+ * Rules. What a journal holds must be learned again by the rule that it was
+ * learned by (learner.h). Rule 0 had no renaming, called close what is close
+ * for a fifth, counted votes without bound, and rehearsed the base memory at
+ * every third place, never at every second.
  *
  * Shares and bounds were chosen by the experiment of tests/learning.
  *
@@ -21,6 +33,7 @@
 #ifndef SOMA_CORE_REHEARSAL_H
 #define SOMA_CORE_REHEARSAL_H
 
+#include "core/meaning.h"
 #include "core/memory.h"
 #include "core/pass.h"
 #include "core/rng.h"
@@ -34,9 +47,19 @@ typedef struct soma_rehearsal {
     int features;      /* values that enter the last layer */
     float *directions; /* [kept->count x features], of length 1 */
     float *direction;  /* [features], scratch */
-    float close;       /* cosine */
+    float close[2];    /* cosine, of each rule */
     int outputs;
     float *scores; /* [kept->count x outputs]: what the base model says */
+    const struct soma_loss *loss;
+
+    int rule;
+    soma_meaning meaning; /* no classes: none is ever renamed */
+    /* Of the last example that voted: */
+    bool near;             /* it is close to one of the class it was read as */
+    int renamed;           /* the class that it renamed, or -1 */
+    int former;            /* the former name of that class */
+    int32_t *former_votes; /* [kept->count], before it */
+    soma_opinion *former_opinions; /* [meaning.classes] */
 
     soma_memory stream;
     uint64_t *hashes; /* [stream.room], of the values */
@@ -54,10 +77,19 @@ void soma_rehearsal_free(soma_rehearsal *rehearsal);
 soma_status soma_rehearsal_resize(soma_rehearsal *rehearsal, int room,
                                   soma_error *err);
 
-/* Counts the votes of an example, sign 1, or takes them back, -1. x [size]. */
+/* The rule in force from here on, 0 or 1. */
+void soma_rehearsal_follow(soma_rehearsal *rehearsal, int rule);
+
+/* Counts the votes of an example, and hears what it says of its class. x
+ * [size]. */
 void soma_rehearsal_vote(soma_rehearsal *rehearsal, const soma_model *base,
-                         soma_workspace *ws, const float *x, int label,
-                         int sign);
+                         soma_workspace *ws, const float *x, int label);
+/* As it was before the last vote. */
+void soma_rehearsal_take_back(soma_rehearsal *rehearsal);
+/* If the last vote renamed a class, so for the stream's examples. x [size],
+ * scratch. */
+void soma_rehearsal_rename(soma_rehearsal *rehearsal, const soma_model *base,
+                           soma_workspace *ws, float *x);
 
 /* Rows of a step, as soma_pass_deltas takes them. */
 typedef struct soma_rows {
@@ -68,7 +100,8 @@ typedef struct soma_rows {
 } soma_rows;
 
 /* Draws `count` examples into rows 1 to count, every third of them from the
- * base memory where both parts have some. Those of the base memory are held,
+ * base memory where both parts have some; every second beside an example that
+ * is near to it. Those of the base memory are held,
  * with this strength, to the scores that the base model gave them. Returns how
  * many there are: count, or 0. */
 int soma_rehearsal_draw(const soma_rehearsal *rehearsal, soma_rng *rng,

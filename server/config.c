@@ -50,7 +50,7 @@ static const soma_option options[] = {
           "Taught examples that are kept for that, a sample of all."),
     WHOLE("max-steps", "N", "10", 1, 1000, max_steps,
           "Steps that one example may take until it is answered as taught."),
-    NUMBER("hold", "X", "0.1", 0, 1000, hold,
+    NUMBER("hold", "X", "0.2", 0, 1000, hold,
            "How strongly answers for the memory in the model file are held to "
            "what they were."),
     NUMBER("pull", "X", "0.03", 0, 1000, pull,

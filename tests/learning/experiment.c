@@ -1,254 +1,100 @@
-/* What learning from a stream does to what a model knew: the streams of
- * README's table, one example at a time, on MNIST-like digits.
+/* What learning from a stream does to what a model knew: README's table, one
+ * example at a time.
  *
- *     experiment MODEL DATASET [CURVES.csv]
+ *     experiment WAY SEED MODEL DATASET [CURVES.csv]
  *
- * Prints a line for each stream and way of learning, and writes accuracies
- * along the way to CURVES.csv. SEED chooses the order of the stream. Nothing
- * here serves; it is the learner that the server runs (core/learner.h).
+ * WAY is soma, no-memory (the same without the memory of the model file) or
+ * sgd (what a server does that just calls a library's step); SEED chooses the
+ * order of the streams. Prints a line for each stream, WAY STREAM and pairs of
+ * NAME=FIGURE, in percent and points of accuracy on the test set, and appends
+ * accuracies along the way to CURVES.csv. Nothing here serves; it is the
+ * learner that the server runs (core/learner.h).
  */
-#include "core/io/dataset.h"
-#include "core/learner.h"
-#include "core/loss.h"
 #include "core/matrix.h"
-#include "core/pass.h"
-#include "core/rng.h"
+#include "tests/learning/streams.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct world {
-    soma_model *base;
-    soma_memory kept;
-    soma_dataset train, test;
-    soma_workspace *ws;
-    int *order; /* of the training rows */
-    soma_learning settings;
-    FILE *curves;
-    const char *way; /* name of the settings */
-} world;
+typedef struct curves {
+    const world *w;
+    const char *way;
+    FILE *file;
+} curves;
 
 static void
-must(soma_status status, const soma_error *err)
+write_point(void *arg, const stream *s, int n, const soma_learner *learner)
 {
-    if (!status)
-        return;
-    fprintf(stderr, "%s\n", err->text);
-    exit(1);
-}
-
-static float
-number(const char *name, float fallback)
-{
-    const char *text = getenv(name);
-    return text ? strtof(text, NULL) : fallback;
-}
-
-/* ---- Tests ---- */
-
-typedef enum view { PLAIN, INVERTED } view;
-
-static int
-swapped(int label)
-{
-    return label == 4 ? 9 : label == 9 ? 4 : label;
-}
-
-static void
-row(const soma_dataset *data, int i, view how, float *x)
-{
-    soma_dataset_row(data, i, x);
-    if (how == INVERTED)
-        for (int k = 0; k < data->size; k++)
-            x[k] = 255 - x[k];
-}
-
-/* Accuracy in percent over the test set; `which` chooses rows by label. */
-static double
-accuracy(world *w, const soma_model *model, view how, bool swap,
-         bool (*which)(int label))
-{
-    enum { ROWS = 100 };
-    size_t size = (size_t)w->test.size;
-    float *x = malloc(ROWS * size * sizeof *x);
-    int right = 0, all = 0, labels[ROWS], n = 0;
-    for (int i = 0; i <= w->test.count; i++) {
-        if (n == ROWS || (i == w->test.count && n)) {
-            const float *s = soma_pass_forward(model, w->ws, n, x);
-            for (int r = 0; r < n; r++)
-                right +=
-                    soma_loss_decide(model->spec.loss, model->spec.outputs,
-                                     s + r * model->spec.outputs) == labels[r];
-            all += n;
-            n = 0;
-        }
-        if (i == w->test.count || (which && !which(w->test.labels[i])))
-            continue;
-        row(&w->test, i, how, x + (size_t)n * size);
-        labels[n++] = swap ? swapped(w->test.labels[i]) : w->test.labels[i];
-    }
-    free(x);
-    return all ? 100.0 * right / all : 0;
-}
-
-static bool
-is_swapped(int label)
-{
-    return label == 4 || label == 9;
-}
-
-static bool
-is_other(int label)
-{
-    return !is_swapped(label);
-}
-
-/* ---- Streams ---- */
-
-static soma_learner *
-fresh(world *w)
-{
-    soma_error err;
-    soma_learner *learner =
-        soma_learner_create(w->base, &w->kept, &w->settings, &err);
-    must(learner ? SOMA_OK : err.status, &err);
-    return learner;
-}
-
-static soma_lesson
-teach(soma_learner *learner, uint64_t seq, const float *x, int label)
-{
-    soma_error err;
-    soma_lesson lesson;
-    must(soma_learner_learn(learner, seq, x, label, 0, &lesson, &err), &err);
-    return lesson;
-}
-
-static void
-curve(world *w, const char *stream, int n, soma_learner *learner, view how,
-      bool swap)
-{
-    if (!w->curves)
-        return;
+    const curves *c = arg;
     const soma_model *m = soma_learner_model(learner);
-    fprintf(w->curves, "%s,%s,%d,%.2f,%.2f\n", w->way, stream, n,
-            accuracy(w, m, PLAIN, swap, swap ? is_other : NULL),
-            accuracy(w, m, how, swap, swap ? is_swapped : NULL));
+    bool swap = s->swap >= 0;
+    fprintf(c->file, "%s,%s,%d,%.2f,%.2f\n", c->way, s->name, n,
+            accuracy(c->w, m, false, swap, swap ? is_other : NULL),
+            accuracy(c->w, m, s->inverted, swap, swap ? is_swapped : NULL));
 }
 
 static void
-stream(world *w, const char *name, int count, view how, bool swap, int only)
+all_streams(const world *w, const char *way, FILE *file)
 {
-    soma_learner *learner = fresh(w);
-    float *x = malloc((size_t)w->train.size * sizeof *x);
-    long steps = 0;
-    int n = 0;
-    curve(w, name, 0, learner, how, swap);
-    for (int i = 0; n < count && i < w->train.count; i++) {
-        int label = w->train.labels[w->order[i]];
-        if (only >= 0 && label != only)
-            continue;
-        row(&w->train, w->order[i], how, x);
-        steps += teach(learner, (uint64_t)++n, x, swap ? swapped(label) : label)
-                     .steps;
-        if (n % 100 == 0)
-            curve(w, name, n, learner, how, swap);
+    curves c = {w, way, file};
+    for (int i = 0; i < STREAMS; i++) {
+        const stream *s = &streams[i];
+        outcome o = run_stream(w, s, file ? write_point : NULL, &c);
+        printf("%-9s %-12s loses=%.2f", way, s->name, o.loses);
+        if (s->inverted)
+            printf(" reads=%.2f", o.inverted);
+        if (s->swap >= 0)
+            printf(" swapped=%.2f overall=%.2f", o.swapped, o.overall);
+        printf(" steps=%.2f retired=%d\n", o.steps, o.retired);
+        fflush(stdout);
     }
-    const soma_model *m = soma_learner_model(learner);
-    double old = accuracy(w, w->base, PLAIN, false, NULL);
-    int active, kept, sampled;
-    soma_learner_memory(learner, &active, &kept, &sampled);
-    printf("%-7s %-9s ", w->way, name);
-    if (swap)
-        printf("new labels %.2f %%, overall %.2f %%, others lose %.2f",
-               accuracy(w, m, PLAIN, true, is_swapped),
-               accuracy(w, m, PLAIN, true, NULL),
-               accuracy(w, w->base, PLAIN, false, is_other) -
-                   accuracy(w, m, PLAIN, true, is_other));
-    else
-        printf("old loses %.2f", old - accuracy(w, m, PLAIN, false, NULL));
-    if (how == INVERTED)
-        printf(", new %.2f %%", accuracy(w, m, INVERTED, false, NULL));
-    printf("  (%.2f steps each, %d of %d kept active)\n", (double)steps / n,
-           active, kept);
-    soma_learner_free(learner);
-    free(x);
 }
 
-static int
-answer(world *w, const soma_model *m, const float *x)
-{
-    return soma_loss_decide(m->spec.loss, m->spec.outputs,
-                            soma_pass_forward(m, w->ws, 1, x));
-}
-
-/* Every misread test image, each taught to a fresh model; then 50 in a row. */
+/* Each misread test image taught to a fresh model; 50 in a row, from several
+ * places; all of them in a row, which nobody would do who also has right
+ * answers to teach. */
 static void
-corrections(world *w)
+corrections(const world *w, const char *way)
 {
-    float *x = malloc((size_t)w->test.size * sizeof *x);
-    int misread[1000], count = 0, stuck = 0, still = 0;
-    for (int i = 0; i < w->test.count && count < 1000; i++) {
-        row(&w->test, i, PLAIN, x);
-        if (answer(w, w->base, x) != w->test.labels[i])
-            misread[count++] = i;
-    }
-    long steps = 0;
-    double cost = 0;
+    enum { MOST = 1000, ROW = 50 };
+    static int misread[MOST];
+    int count = find_misread(w, misread, MOST), stuck = 0, runs = 0;
+    double steps = 0, at_once = 0, still = 0, cost = 0;
+    float *x = world_alloc((size_t)w->test.size, sizeof *x);
     for (int i = 0; i < count; i++) {
         soma_learner *learner = fresh(w);
-        row(&w->test, misread[i], PLAIN, x);
         int label = w->test.labels[misread[i]];
-        steps += teach(learner, 1, x, label).steps;
+        get_row(&w->test, misread[i], false, x);
+        steps += teach(learner, 1, x, label);
         stuck += answer(w, soma_learner_model(learner), x) == label;
         soma_learner_free(learner);
     }
-    printf("%-7s %-9s %d of %d stick alone (%.2f steps each)\n", w->way,
-           "correct", stuck, count, (double)steps / count);
-    double old = accuracy(w, w->base, PLAIN, false, NULL);
-    int runs = 0;
-    still = stuck = 0;
-    for (int first = 0; first + 50 <= count; first += 25, runs++) {
-        soma_learner *learner = fresh(w);
-        for (int i = 0; i < 50; i++) {
-            int one = misread[first + i];
-            row(&w->test, one, PLAIN, x);
-            teach(learner, (uint64_t)i + 1, x, w->test.labels[one]);
-            stuck += answer(w, soma_learner_model(learner), x) ==
-                     w->test.labels[one];
-        }
-        int fixed = 0;
-        for (int i = 0; i < 50; i++) {
-            int one = misread[first + i];
-            row(&w->test, one, PLAIN, x);
-            fixed += answer(w, soma_learner_model(learner), x) ==
-                     w->test.labels[one];
-        }
-        still += fixed;
-        /* The taught ones were wrong before: they do not count. */
-        double after =
-            accuracy(w, soma_learner_model(learner), PLAIN, false, NULL);
-        cost += old + 100.0 * fixed / w->test.count - after;
-        soma_learner_free(learner);
-    }
-    printf("%-7s %-9s 50 in a row: stick %.1f %%, after all 50 %.1f %%, the "
-           "rest loses %.2f\n",
-           w->way, "correct", 2.0 * stuck / runs, 2.0 * still / runs,
-           cost / runs);
     free(x);
+    printf("%-9s %-12s stick=%.1f of=%d steps=%.2f\n", way, "correction",
+           100.0 * stuck / count, count, steps / count);
+    for (int first = 0; first + ROW <= count && runs < 8; first += 25, runs++) {
+        corrected c = correct(w, misread + first, ROW);
+        at_once += 100.0 * c.stuck / ROW;
+        still += 100.0 * c.still / ROW;
+        cost += c.cost;
+    }
+    if (runs)
+        printf("%-9s %-12s stick=%.1f still=%.1f loses=%.2f\n", way,
+               "50-in-a-row", at_once / runs, still / runs, cost / runs);
+    corrected all = correct(w, misread, count);
+    printf("%-9s %-12s stick=%.1f still=%.1f loses=%.2f of=%d\n", way,
+           "all-in-a-row", 100.0 * all.stuck / count, 100.0 * all.still / count,
+           all.cost, count);
 }
 
-static void
-all_streams(world *w, const char *way)
+static FILE *
+open_curves(const char *path)
 {
-    w->way = way;
-    stream(w, "inverted", 1000, INVERTED, false, -1);
-    stream(w, "all-3", 1000, PLAIN, false, 3);
-    stream(w, "ordinary", 3000, PLAIN, false, -1);
-    stream(w, "swapped", 3000, PLAIN, true, -1);
-    corrections(w);
-    fflush(stdout);
+    FILE *file = fopen(path, "a");
+    if (!file) {
+        perror(path);
+        exit(1);
+    }
+    return file;
 }
 
 int
@@ -256,37 +102,30 @@ main(int argc, char **argv)
 {
     soma_error err;
     soma_checkpoint checkpoint;
-    world w = {.base = NULL};
-    if (argc < 3) {
-        fprintf(stderr, "usage: experiment MODEL DATASET [CURVES.csv]\n");
+    world w;
+    if (argc < 5) {
+        fprintf(stderr,
+                "usage: experiment WAY SEED MODEL DATASET [CURVES.csv]\n");
         return 2;
     }
-    must(soma_matrix_setup(&err), &err);
-    must(soma_checkpoint_read(argv[1], NULL, &checkpoint, &err), &err);
-    w.base = checkpoint.model;
-    soma_dataset_options options = {.split = SOMA_SPLIT_TRAIN};
-    must(soma_dataset_open(argv[2], &options, &w.train, &err), &err);
-    options.split = SOMA_SPLIT_TEST;
-    must(soma_dataset_open(argv[2], &options, &w.test, &err), &err);
-    w.kept = checkpoint.memory;
-    w.ws = soma_workspace_create(&w.base->spec, 100, SOMA_PASS_PREDICT, &err);
-    w.order = malloc((size_t)w.train.count * sizeof *w.order);
-    for (int i = 0; i < w.train.count; i++)
-        w.order[i] = i;
-    soma_rng rng = soma_rng_seed((uint64_t)number("SEED", 1), 7);
-    soma_rng_shuffle(&rng, w.order, w.train.count);
-    if (argc > 3) {
-        w.curves = fopen(argv[3], "w");
-        fprintf(w.curves, "way,stream,examples,old,new\n");
-    }
-    w.settings = SOMA_LEARNING_DEFAULT;
-    all_streams(&w, "soma");
-    if (!getenv("SOMA_ONLY")) {
-        /* What a server does that just calls a library's step. */
+    const char *way = argv[1];
+    world_must(soma_matrix_setup(&err), &err);
+    world_must(soma_checkpoint_read(argv[3], NULL, &checkpoint, &err), &err);
+    world_open(&w, &checkpoint, argv[4], strtoull(argv[2], NULL, 10));
+    if (!strcmp(way, "sgd"))
         w.settings = (soma_learning){.sgd = {.rate = 0.01f}, .max_steps = 1};
-        all_streams(&w, "sgd");
+    else if (!strcmp(way, "no-memory"))
+        w.kept = NULL;
+    else if (strcmp(way, "soma") != 0) {
+        fprintf(stderr, "experiment: %s is not soma, no-memory or sgd\n", way);
+        return 2;
     }
-    if (w.curves)
-        fclose(w.curves);
+    FILE *file = argc > 5 ? open_curves(argv[5]) : NULL;
+    all_streams(&w, way, file);
+    corrections(&w, way);
+    if (file)
+        fclose(file);
+    world_close(&w);
+    soma_checkpoint_free(&checkpoint);
     return 0;
 }
