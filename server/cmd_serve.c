@@ -77,6 +77,7 @@ set_up_web(server *s)
     long workers = c->workers ? c->workers : cores < 1 ? 1 : cores;
     soma_web_options *o = &s->web.options;
     o->workers = workers < SOMA_MAIN_READER ? (int)workers : SOMA_MAIN_READER;
+    o->version = SOMA_VERSION;
     o->max_body = (size_t)c->max_body;
     o->request_memory = (size_t)c->request_memory;
     o->max_rows = (int)c->max_rows;
