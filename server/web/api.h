@@ -64,6 +64,15 @@ soma_outcome soma_api_oip_config(soma_request *request);
 soma_outcome soma_api_oip_stats(soma_request *request);
 soma_outcome soma_api_oip_all_stats(soma_request *request);
 
+/* api_oip_repository.c */
+soma_outcome soma_api_oip_index(soma_request *request);
+soma_outcome soma_api_oip_load(soma_request *request);
+void soma_api_oip_loaded(soma_request *request, const soma_snapshot *snapshot,
+                         const float *scores);
+soma_outcome soma_api_oip_unload(soma_request *request);
+void soma_api_oip_unloaded(soma_request *request,
+                           const soma_snapshot *snapshot, const float *scores);
+
 /* api_oip_server.c */
 soma_outcome soma_api_oip_logging(soma_request *request);
 soma_outcome soma_api_oip_set_logging(soma_request *request);

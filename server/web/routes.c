@@ -57,6 +57,11 @@ static const soma_route table[] = {
     {"GET", "/v2/models/{model}/stats", "oip_stats", soma_api_oip_stats, NULL},
     {"GET", "/v2/models/{model}/versions/{version}/stats", "oip_stats",
      soma_api_oip_stats, NULL},
+    {"POST", "/v2/repository/index", "oip_index", soma_api_oip_index, NULL},
+    {"POST", "/v2/repository/models/{model}/load", "oip_load",
+     soma_api_oip_load, soma_api_oip_loaded},
+    {"POST", "/v2/repository/models/{model}/unload", "oip_unload",
+     soma_api_oip_unload, soma_api_oip_unloaded},
     {"GET", "/v2/logging", "oip_logging", soma_api_oip_logging, NULL},
     {"POST", "/v2/logging", "oip_logging", soma_api_oip_set_logging, NULL},
     /* TensorFlow Serving, KServe v1 */
