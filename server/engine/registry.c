@@ -176,9 +176,8 @@ soma_status
 soma_registry_find(soma_registry *registry, const char *name,
                    soma_served **served, soma_error *err)
 {
-    soma_served *found =
-        name ? soma_registry_look_up(registry, name)
-             : atomic_load(&registry->fallback);
+    soma_served *found = name ? soma_registry_look_up(registry, name)
+                              : atomic_load(&registry->fallback);
     char known[256];
     if (found) {
         *served = found;

@@ -14,7 +14,7 @@
 
 enum {
     SOMA_MAX_MODELS = 256,
-    SOMA_MODEL_NAME = SOMA_ORIGIN_MAX,      /* longest name, bytes */
+    SOMA_MODEL_NAME = SOMA_ORIGIN_MAX,       /* longest name, bytes */
     SOMA_MAIN_READER = SOMA_MAX_READERS - 1, /* of the main thread */
     SOMA_KEEPER_READER = SOMA_MAIN_READER - 1
 };
@@ -35,7 +35,7 @@ typedef struct soma_leaving {
 } soma_leaving;
 
 typedef struct soma_served {
-    char *name;      /* the file's, without .safetensors, or the fork's */
+    char *name; /* the file's, without .safetensors, or the fork's */
     soma_file_id file;
     char *origin;    /* of a fork: the model that it is one of; else NULL */
     uint64_t serial; /* no two have the same, ever */

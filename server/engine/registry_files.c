@@ -93,8 +93,8 @@ check_memory(soma_registry *registry, soma_served *old, soma_error *err)
 }
 
 static soma_status
-check_base(soma_registry *registry, soma_served *old,
-           const soma_served *fresh, const char *digest, soma_error *err)
+check_base(soma_registry *registry, soma_served *old, const soma_served *fresh,
+           const char *digest, soma_error *err)
 {
     if (registry->options.trainer.data)
         return check_journal(registry, fresh, digest, err);
@@ -167,8 +167,8 @@ load_file(soma_registry *registry, const char *name, const char *path,
                               "its place",
                               name, old->origin);
     if (!status)
-        status = soma_registry_read_file(registry, name, path, digest, &fresh,
-                                         err);
+        status =
+            soma_registry_read_file(registry, name, path, digest, &fresh, err);
     if (status)
         return status;
     if (old) {

@@ -34,7 +34,7 @@ struct soma_keeper {
     pthread_mutex_t lock;
     pthread_cond_t more;
     soma_job *first, **last; /* forks to be made, models to load or unload */
-    soma_served *leaving; /* linked by leaving.next */
+    soma_served *leaving;    /* linked by leaving.next */
     bool rescan, stopping;
 };
 
@@ -284,10 +284,9 @@ soma_keeper_retire(soma_registry *registry, soma_served *served, bool set_aside,
         expected = served;
         atomic_compare_exchange_strong(&registry->fallback, &expected, NULL);
         atomic_fetch_add(&registry->removals, 1);
-        served->leaving =
-            (soma_leaving){soma_readers_retire(&registry->readers), set_aside,
-                           soma_trainer_is_paused(served->trainer), job,
-                           keeper->leaving};
+        served->leaving = (soma_leaving){
+            soma_readers_retire(&registry->readers), set_aside,
+            soma_trainer_is_paused(served->trainer), job, keeper->leaving};
         keeper->leaving = served;
         pthread_cond_signal(&keeper->more);
     }

@@ -141,7 +141,7 @@ soma_served_free(soma_served *served)
 
 soma_status
 soma_served_start(soma_served *served, const soma_registry_options *options,
-               soma_error *err)
+                  soma_error *err)
 {
     soma_pupil pupil = {.name = served->name,
                         .origin = served->origin,
@@ -194,7 +194,7 @@ soma_registry_put(soma_registry *registry, soma_served *served, soma_error *err)
  */
 static soma_status
 make_served(soma_registry *registry, const char *name, const char *origin,
-      soma_checkpoint *checkpoint, soma_served **made, soma_error *err)
+            soma_checkpoint *checkpoint, soma_served **made, soma_error *err)
 {
     soma_served *served = *made = aligned_alloc(64, sizeof *served);
     if (!served)
@@ -218,8 +218,8 @@ make_served(soma_registry *registry, const char *name, const char *origin,
 
 static soma_status
 serve(soma_registry *registry, const char *name, const char *origin,
-      soma_checkpoint *checkpoint, const soma_file_id *file,
-      soma_served **made, soma_error *err)
+      soma_checkpoint *checkpoint, const soma_file_id *file, soma_served **made,
+      soma_error *err)
 {
     soma_status status =
         make_served(registry, name, origin, checkpoint, made, err);
@@ -263,7 +263,8 @@ soma_registry_path(const soma_registry *registry, const char *name, char *path,
     if (!stat(models, &st) && S_ISDIR(st.st_mode))
         return snprintf(path, size, "%s/%s%s", models, name, model_suffix) <
                (int)size;
-    const char *slash = strrchr(models, '/'), *file = slash ? slash + 1 : models;
+    const char *slash = strrchr(models, '/'),
+               *file = slash ? slash + 1 : models;
     size_t length = strlen(name);
     return !strncmp(file, name, length) &&
            !strcmp(file + length, model_suffix) &&
@@ -411,8 +412,7 @@ soma_registry_load_fork(soma_registry *registry, const char *name,
                  "it has learned is not served",
                  NULL);
     else if (!status)
-        status =
-            serve(registry, name, info.origin, &base, &none, served, err);
+        status = serve(registry, name, info.origin, &base, &none, served, err);
     soma_checkpoint_free(&base);
     return status;
 }

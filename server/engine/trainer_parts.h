@@ -41,7 +41,7 @@ struct soma_trainer {
     soma_pupil pupil;
     char *path; /* of the journal; NULL: in memory */
     pthread_t thread;
-    bool running;      /* there is a thread; for whoever starts and stops it */
+    bool running; /* there is a thread; for whoever starts and stops it */
     bool resumed;
     _Atomic int state; /* soma_trainer_state */
 

@@ -70,8 +70,8 @@ soma_outcome soma_api_oip_load(soma_request *request);
 void soma_api_oip_loaded(soma_request *request, const soma_snapshot *snapshot,
                          const float *scores);
 soma_outcome soma_api_oip_unload(soma_request *request);
-void soma_api_oip_unloaded(soma_request *request,
-                           const soma_snapshot *snapshot, const float *scores);
+void soma_api_oip_unloaded(soma_request *request, const soma_snapshot *snapshot,
+                           const float *scores);
 
 /* api_oip_server.c */
 soma_outcome soma_api_oip_logging(soma_request *request);
@@ -82,8 +82,7 @@ soma_outcome soma_api_tfs_predict(soma_request *request);
 soma_outcome soma_api_tfs_classify(soma_request *request);
 soma_outcome soma_api_tfs_regress(soma_request *request);
 void soma_api_tfs_predicted(soma_request *request,
-                            const soma_snapshot *snapshot,
-                            const float *scores);
+                            const soma_snapshot *snapshot, const float *scores);
 
 /* api_tfs_models.c */
 soma_outcome soma_api_tfs_status(soma_request *request);

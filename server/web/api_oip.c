@@ -65,8 +65,8 @@ parse(infer *f, size_t size)
     char *body = request->body ? request->body : none;
     char kept = body[size];
     body[size] = '\0';
-    soma_status status = soma_document_parse(
-        body, size, &request->floats, &f->document, &f->refusal->err);
+    soma_status status = soma_document_parse(body, size, &request->floats,
+                                             &f->document, &f->refusal->err);
     body[size] = kept;
     f->bytes = (const unsigned char *)body + size;
     f->byte_count = request->body_size - size;
@@ -104,8 +104,8 @@ take_type(infer *f, const json_t *input)
 static bool
 take_shape(infer *f, const json_t *input)
 {
-    const soma_array *shape = soma_document_array(
-        &f->document, json_object_get(input, "shape"));
+    const soma_array *shape =
+        soma_document_array(&f->document, json_object_get(input, "shape"));
     bool good = shape && shape->rank == 1 && shape->count &&
                 shape->count <= SOMA_ARRAY_MAX_RANK;
     f->array = (soma_array){.count = 1, .finite = true};
@@ -132,10 +132,10 @@ take_rows(infer *f)
     char where[96];
     soma_request *request = f->request;
     snprintf(where, sizeof where, "input \"%.64s\"", f->name);
-    request->rows = soma_input_rows(
-        &f->array, &request->floats, &request->served->spec,
-        request->worker->web->options.max_rows, where, &request->list,
-        f->refusal);
+    request->rows =
+        soma_input_rows(&f->array, &request->floats, &request->served->spec,
+                        request->worker->web->options.max_rows, where,
+                        &request->list, f->refusal);
     return request->rows > 0;
 }
 
@@ -158,8 +158,7 @@ take_bytes(infer *f, const unsigned char *bytes, size_t size)
 {
     soma_floats *floats = &f->request->floats;
     size_t count = f->array.count;
-    if (size / (size_t)f->type->size != count ||
-        size % (size_t)f->type->size)
+    if (size / (size_t)f->type->size != count || size % (size_t)f->type->size)
         return soma_refuse(f->refusal, 400, "wrong_shape",
                            "input \"%.64s\": %zu elements of %s are %zu bytes, "
                            "got %zu",
@@ -358,8 +357,8 @@ take_raw(infer *f)
                            size * sizeof(float), size, bytes);
     f->name = SOMA_OIP_INPUT;
     f->type = soma_datatype_find(bytes == size ? "UINT8" : "FP32");
-    f->array = (soma_array){
-        .rank = 1, .shape = {size}, .count = size, .finite = true};
+    f->array =
+        (soma_array){.rank = 1, .shape = {size}, .count = size, .finite = true};
     f->request->binary = true;
     return take_bytes(f, (const unsigned char *)request->body, bytes) &&
            begin_answer(f, NULL, SOMA_OIP_OUTPUT);

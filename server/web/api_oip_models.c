@@ -104,9 +104,9 @@ soma_api_oip_model_ready(soma_request *request)
                                 "model %s is recovering what it has learned",
                                 request->served->name);
     }
-    return soma_reply_json(request,
-                           json_pack("{s:s, s:b}", "name",
-                                     request->served->name, "ready", 1));
+    return soma_reply_json(
+        request,
+        json_pack("{s:s, s:b}", "name", request->served->name, "ready", 1));
 }
 
 /* Triton's ModelConfig, as far as it means something here. */
@@ -181,9 +181,9 @@ soma_api_oip_stats(soma_request *request)
     if (!soma_oip_model(request, &refusal))
         return soma_reply_refusal(request, &refusal);
     return soma_reply_json(
-        request, json_pack("{s:[o]}", "model_stats",
-                           describe_stats(request->worker->web,
-                                          request->served)));
+        request,
+        json_pack("{s:[o]}", "model_stats",
+                  describe_stats(request->worker->web, request->served)));
 }
 
 soma_outcome

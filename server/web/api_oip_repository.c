@@ -95,14 +95,16 @@ take_parameters(const json_t *json, soma_refusal *refusal)
 {
     const char *name;
     json_t *value, *parameters = json_object_get(json, "parameters");
-    json_object_foreach(parameters, name, value) if (
-        !strcmp(name, "config") ||
-        !strncmp(name, "file:", 5)) return soma_refuse(refusal, 400,
-                                                       "unsupported_parameter",
-                                                       "\"%.64s\": a model is "
-                                                       "loaded as its file in "
-                                                       "--models is",
-                                                       name);
+    json_object_foreach(
+        parameters, name,
+        value) if (!strcmp(name, "config") ||
+                   !strncmp(name, "file:",
+                            5)) return soma_refuse(refusal, 400,
+                                                   "unsupported_parameter",
+                                                   "\"%.64s\": a model is "
+                                                   "loaded as its file in "
+                                                   "--models is",
+                                                   name);
     return true;
 }
 
@@ -126,8 +128,8 @@ ask_keeper(soma_request *request,
 static void
 reply_done(soma_request *request, const char *what)
 {
-    soma_reply_json(request, json_pack("{s:s, s:b}", "name", request->model,
-                                       what, 1));
+    soma_reply_json(request,
+                    json_pack("{s:s, s:b}", "name", request->model, what, 1));
 }
 
 soma_outcome

@@ -12,12 +12,11 @@ soma_api_oip_logging(soma_request *request)
 {
     soma_log_level least = soma_log_least();
     return soma_reply_json(
-        request,
-        json_pack("{s:s, s:b, s:b, s:b, s:i, s:s}", "log_file", "", "log_info",
-                  least <= SOMA_LOG_INFO, "log_warning",
-                  least <= SOMA_LOG_WARNING, "log_error", 1,
-                  "log_verbose_level", least == SOMA_LOG_DEBUG, "log_format",
-                  "default"));
+        request, json_pack("{s:s, s:b, s:b, s:b, s:i, s:s}", "log_file", "",
+                           "log_info", least <= SOMA_LOG_INFO, "log_warning",
+                           least <= SOMA_LOG_WARNING, "log_error", 1,
+                           "log_verbose_level", least == SOMA_LOG_DEBUG,
+                           "log_format", "default"));
 }
 
 /* What is wanted: as it is now, and as the request changes it. */

@@ -67,7 +67,8 @@ keep_rows(soma_request *request, const float *rows, soma_refusal *refusal)
 /* The rows stand where they were lent, or are brought there if they fit; or
  * the request keeps them. */
 bool
-soma_api_place_rows(soma_request *request, const float *rows, soma_refusal *refusal)
+soma_api_place_rows(soma_request *request, const float *rows,
+                    soma_refusal *refusal)
 {
     soma_batch *batch = soma_worker_batch(request->worker, request->served);
     size_t size = (size_t)request->served->spec.input.size;
@@ -151,8 +152,8 @@ take_json(soma_request *request, soma_refusal *refusal)
                                 request->worker->web->options.max_rows,
                                 "\"pixels\"", &request->list, refusal);
             good = request->rows > 0 &&
-                   soma_api_place_rows(request, request->floats.data + array->first,
-                              refusal);
+                   soma_api_place_rows(
+                       request, request->floats.data + array->first, refusal);
         }
     }
     soma_document_free(&document);

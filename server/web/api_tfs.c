@@ -45,10 +45,10 @@ static bool
 take_list(tfs *t, const soma_array *array, const char *where)
 {
     soma_request *request = t->request;
-    request->rows = soma_input_rows(
-        array, &request->floats, &request->served->spec,
-        request->worker->web->options.max_rows, where, &request->list,
-        t->refusal);
+    request->rows =
+        soma_input_rows(array, &request->floats, &request->served->spec,
+                        request->worker->web->options.max_rows, where,
+                        &request->list, t->refusal);
     t->rows = request->floats.data + array->first;
     if (request->rows && !request->list)
         return soma_refuse(t->refusal, 400, "wrong_shape",

@@ -13,12 +13,11 @@ soma_api_tfs_status(soma_request *request)
         return soma_reply_refusal(request, &refusal);
     bool ready = soma_trainer_is_ready(request->served->trainer);
     soma_reply_json(
-        request,
-        json_pack("{s:s, s:b, s:[{s:s, s:s, s:{s:s, s:s}}]}", "name",
-                  request->served->name, "ready", ready, "model_version_status",
-                  "version", SOMA_OIP_VERSION, "state",
-                  ready ? "AVAILABLE" : "LOADING", "status", "error_code", "OK",
-                  "error_message", ""));
+        request, json_pack("{s:s, s:b, s:[{s:s, s:s, s:{s:s, s:s}}]}", "name",
+                           request->served->name, "ready", ready,
+                           "model_version_status", "version", SOMA_OIP_VERSION,
+                           "state", ready ? "AVAILABLE" : "LOADING", "status",
+                           "error_code", "OK", "error_message", ""));
     /* KServe's clients go by the status. */
     if (!ready && request->reply.status == 200) {
         request->reply.status = 503;
@@ -33,9 +32,9 @@ describe_tensor(const char *name, int rank, const int *shape)
 {
     json_t *dims = json_pack("[{s:s, s:s}]", "size", "-1", "name", "");
     for (int i = 0; i < rank; i++)
-        json_array_append_new(
-            dims, json_pack("{s:o, s:s}", "size",
-                            json_sprintf("%d", shape[i]), "name", ""));
+        json_array_append_new(dims, json_pack("{s:o, s:s}", "size",
+                                              json_sprintf("%d", shape[i]),
+                                              "name", ""));
     return json_pack("{s:s, s:{s:o, s:b}, s:o}", "dtype", "DT_FLOAT",
                      "tensor_shape", "dim", dims, "unknown_rank", 0, "name",
                      json_sprintf("%s:0", name));
@@ -52,12 +51,13 @@ soma_api_tfs_metadata(soma_request *request)
     json_t *signature = json_pack(
         "{s:{s:o}, s:{s:o}, s:s}", "inputs", SOMA_OIP_INPUT,
         describe_tensor(SOMA_OIP_INPUT, spec->input.rank, spec->input.shape),
-        "outputs", SOMA_OIP_OUTPUT, describe_tensor(SOMA_OIP_OUTPUT, 1, &answers),
-        "method_name", "tensorflow/serving/predict");
+        "outputs", SOMA_OIP_OUTPUT,
+        describe_tensor(SOMA_OIP_OUTPUT, 1, &answers), "method_name",
+        "tensorflow/serving/predict");
     return soma_reply_json(
-        request, json_pack("{s:{s:s, s:s, s:s}, s:{s:{s:{s:o}}}}", "model_spec",
-                           "name", request->served->name, "signature_name", "",
-                           "version", SOMA_OIP_VERSION, "metadata",
-                           "signature_def", "signature_def", SOMA_TFS_SIGNATURE,
-                           signature));
+        request,
+        json_pack("{s:{s:s, s:s, s:s}, s:{s:{s:{s:o}}}}", "model_spec", "name",
+                  request->served->name, "signature_name", "", "version",
+                  SOMA_OIP_VERSION, "metadata", "signature_def",
+                  "signature_def", SOMA_TFS_SIGNATURE, signature));
 }

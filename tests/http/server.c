@@ -223,8 +223,7 @@ on_header(char *data, size_t size, size_t count, void *arg)
     keep_header(line, "Allow", a->allow, sizeof a->allow);
     keep_header(line, "Retry-After", a->retry, sizeof a->retry);
     char length[24] = "";
-    keep_header(line, "Inference-Header-Content-Length", length,
-                sizeof length);
+    keep_header(line, "Inference-Header-Content-Length", length, sizeof length);
     if (*length)
         a->head = strtoul(length, NULL, 10);
     return size * count;

@@ -84,9 +84,9 @@ take_output(answer a, int rows, float *to)
     if (a.head) {
         assert_string_equal(a.type, "application/octet-stream");
         assert_null(json_object_get(output, "data"));
-        assert_int_equal(whole_of(json_object_get(output, "parameters"),
-                                  "binary_data_size"),
-                         count * sizeof *to);
+        assert_int_equal(
+            whole_of(json_object_get(output, "parameters"), "binary_data_size"),
+            count * sizeof *to);
         assert_int_equal(a.size, a.head + count * sizeof *to);
         memcpy(to, a.body + a.head, count * sizeof *to);
     } else {
@@ -110,13 +110,12 @@ expected_of(const unsigned char *images, int rows, float *to)
     assert_int_equal(a.status, 200);
     for (int r = 0; r < rows; r++) {
         const json_t *one =
-            rows > 1
-                ? json_array_get(json_object_get(a.json, "predictions"),
-                                 (size_t)r)
-                : a.json;
+            rows > 1 ? json_array_get(json_object_get(a.json, "predictions"),
+                                      (size_t)r)
+                     : a.json;
         for (size_t i = 0; i < CLASSES; i++)
-            to[r * CLASSES + (int)i] = (float)json_number_value(json_array_get(
-                json_object_get(one, "probabilities"), i));
+            to[r * CLASSES + (int)i] = (float)json_number_value(
+                json_array_get(json_object_get(one, "probabilities"), i));
     }
     free_answer(&a);
 }
@@ -168,11 +167,10 @@ json_tensors_of_any_nesting(void **state)
     expect_output(infer_json(tensor("FP32", json_pack("[i,i]", 3, PIXELS),
                                     pixels_of(image, 3 * PIXELS))),
                   image, 3);
-    expect_output(
-        infer_json(tensor("FP32", json_pack("[i,i]", 1, PIXELS),
-                          json_pack("[o,o]", pixels_of(image, 700),
-                                    pixels_of(image + 700, 84)))),
-        image, 1);
+    expect_output(infer_json(tensor("FP32", json_pack("[i,i]", 1, PIXELS),
+                                    json_pack("[o,o]", pixels_of(image, 700),
+                                              pixels_of(image + 700, 84)))),
+                  image, 1);
 }
 
 /* More rows than one forward pass takes. */
@@ -328,8 +326,8 @@ binary_and_json_mixed(void **state)
         assert_int_equal(a.head > 0, ways[i].binary);
         expect_output(a, image, 1);
     }
-    json_t *body = tensor("FP32", json_pack("[i,i]", 1, PIXELS),
-                          pixels_of(image, PIXELS));
+    json_t *body =
+        tensor("FP32", json_pack("[i,i]", 1, PIXELS), pixels_of(image, PIXELS));
     json_object_set_new(body, "parameters",
                         json_pack("{s:b}", "binary_data_output", 1));
     answer a = infer_json(body);
@@ -359,9 +357,8 @@ static void
 names_ids_and_versions_come_back(void **state)
 {
     (void)state;
-    json_t *body =
-        tensor("FP32", json_pack("[i,i]", 1, PIXELS),
-               pixels_of(fashion_images(), PIXELS));
+    json_t *body = tensor("FP32", json_pack("[i,i]", 1, PIXELS),
+                          pixels_of(fashion_images(), PIXELS));
     json_object_set_new(body, "id", json_string("a \"b\" \xc3\xa9"));
     json_object_set_new(body, "model_name", json_string("whatever"));
     json_object_set_new(body, "outputs",
@@ -437,9 +434,9 @@ classification(void **state)
     /* As bytes: each behind its length; no more than there are classes. */
     a = infer_binary(CLASSIFY("99", ",\"binary_data\":true"), image, PIXELS);
     output = output_of(&a);
-    assert_int_equal(json_integer_value(json_array_get(
-                         json_object_get(output, "shape"), 1)),
-                     CLASSES);
+    assert_int_equal(
+        json_integer_value(json_array_get(json_object_get(output, "shape"), 1)),
+        CLASSES);
     const char *at = a.body + a.head;
     double last = 2;
     for (int i = 0; i < CLASSES; i++) {

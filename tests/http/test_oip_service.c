@@ -55,7 +55,8 @@ health_and_metadata(void **state)
     (void)state;
     expect_json("/v2/health/live", "{\"live\":true}");
     expect_json("/v2/health/ready", "{\"ready\":true,\"live\":true}");
-    expect_json("/v2/models/mnist/ready", "{\"name\":\"mnist\",\"ready\":true}");
+    expect_json("/v2/models/mnist/ready",
+                "{\"name\":\"mnist\",\"ready\":true}");
     expect_json("/v2/models/mnist/versions/1/ready",
                 "{\"name\":\"mnist\",\"ready\":true}");
     expect_json("/v2/models",
@@ -97,8 +98,8 @@ configuration(void **state)
         assert_string_equal(text_of(input, "data_type"), "TYPE_FP32");
         assert_int_equal(json_array_size(json_object_get(input, "dims")), 2);
         assert_string_equal(text_of(output, "name"), "output");
-        assert_true(json_is_object(json_object_get(a.json,
-                                                   "dynamic_batching")));
+        assert_true(
+            json_is_object(json_object_get(a.json, "dynamic_batching")));
         assert_null(json_object_get(a.json, "sequence_batching"));
         free_answer(&a);
     }
@@ -160,8 +161,7 @@ statistics(void **state)
                      3);
     assert_true(whole_of(after, "last_inference") > 1700000000000);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        assert_int_equal(count_of(after, kinds[i]) -
-                             count_of(before, kinds[i]),
+        assert_int_equal(count_of(after, kinds[i]) - count_of(before, kinds[i]),
                          2);
     assert_int_equal(count_of(after, "fail") - count_of(before, "fail"), 1);
     assert_int_equal(count_of(after, "cache_hit"), 0);
@@ -237,9 +237,8 @@ static char *
 compress_as(int window, const void *data, size_t size, size_t *packed)
 {
     z_stream z = {0};
-    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, window, 8,
-                                  Z_DEFAULT_STRATEGY),
-                     Z_OK);
+    assert_int_equal(
+        deflateInit2(&z, 6, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY), Z_OK);
     size_t room = deflateBound(&z, size);
     char *to = malloc(room + 1);
     z.next_in = (Bytef *)(uintptr_t)data;
@@ -328,7 +327,7 @@ a_bomb_is_not_unpacked(void **state)
 
 /* ---- Wrong ways to ask ---- */
 
-#define HEAD "{\"inputs\":[{\"name\":\"input\","
+#define HEAD  "{\"inputs\":[{\"name\":\"input\","
 #define SHAPE "\"shape\":[1,784],\"datatype\":\"FP32\""
 
 static void
@@ -416,13 +415,13 @@ wrong_heads(void **state)
     char header[64];
     snprintf(header, sizeof header, "Inference-Header-Content-Length: %zu",
              sizeof body - 1 - 4);
-    expect_error(ask_over(curl, &s, "POST", infer, NULL, body, sizeof body - 1,
-                          header),
-                 400, "wrong_shape", "784 elements of FP32 are 3136 bytes");
+    expect_error(
+        ask_over(curl, &s, "POST", infer, NULL, body, sizeof body - 1, header),
+        400, "wrong_shape", "784 elements of FP32 are 3136 bytes");
     /* Too many, and too few, behind the JSON. */
-    expect_error(ask_over(curl, &s, "POST", infer, NULL, body, sizeof body - 2,
-                          header),
-                 400, "wrong_binary_data", "4 bytes, 3 follow");
+    expect_error(
+        ask_over(curl, &s, "POST", infer, NULL, body, sizeof body - 2, header),
+        400, "wrong_binary_data", "4 bytes, 3 follow");
 }
 
 /* A NaN among the bytes. */
@@ -445,9 +444,8 @@ any_content_type(void **state)
     static const char *const types[] = {NULL, "text/plain", "image/png",
                                         "application/vnd.x+json"};
     for (size_t i = 0; i < 4; i++) {
-        answer a = ask_over(curl, &s, "POST", infer, types[i],
-                            fashion_images(), PIXELS,
-                            "Inference-Header-Content-Length: 0");
+        answer a = ask_over(curl, &s, "POST", infer, types[i], fashion_images(),
+                            PIXELS, "Inference-Header-Content-Length: 0");
         assert_int_equal(a.status, 200);
         assert_int_equal(a.size - a.head, 40);
         free_answer(&a);

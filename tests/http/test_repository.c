@@ -165,8 +165,8 @@ teach(const char *name, json_int_t version)
 {
     char path[128];
     snprintf(path, sizeof path, "/models/%s/train?label=3", name);
-    answer a = ask(&s, NULL, path, "application/octet-stream",
-                   fashion_images(), PIXELS);
+    answer a = ask(&s, NULL, path, "application/octet-stream", fashion_images(),
+                   PIXELS);
     if (a.status != 200)
         fail_msg("status %ld: %s", a.status, a.body);
     assert_int_equal(whole_of(a.json, "version"), version);
@@ -177,8 +177,8 @@ teach(const char *name, json_int_t version)
 static void
 state_of(const char *name, const char *body, char *text, size_t size)
 {
-    answer a = ask(&s, "POST", "/v2/repository/index", NULL, body,
-                   strlen(body));
+    answer a =
+        ask(&s, "POST", "/v2/repository/index", NULL, body, strlen(body));
     size_t i;
     json_t *one;
     assert_int_equal(a.status, 200);
@@ -280,8 +280,8 @@ models_come_and_go(void **state)
     expect_error(post(&s, "/predict", "{\"pixels\":[1]}"), 400, "no_model",
                  "which model?");
     expect_good(load("digits"));
-    a = ask(&s, NULL, "/predict", "application/octet-stream",
-            fashion_images(), PIXELS);
+    a = ask(&s, NULL, "/predict", "application/octet-stream", fashion_images(),
+            PIXELS);
     expect_good(a);
 }
 
@@ -504,9 +504,9 @@ client_main(void *arg)
     CURL *curl = curl_easy_init();
     while (!atomic_load(&ended) && !*c->wrong) {
         double began = seconds();
-        answer a = ask_over(curl, &s, "POST", "/predict",
-                            "application/octet-stream", fashion_images(),
-                            PIXELS, NULL);
+        answer a =
+            ask_over(curl, &s, "POST", "/predict", "application/octet-stream",
+                     fashion_images(), PIXELS, NULL);
         double took = seconds() - began;
         double got = first_number(&a);
         c->worst = took > c->worst ? took : c->worst;
@@ -596,8 +596,7 @@ main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(forks_can_be_unloaded, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(replaced_under_load, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(replaced_under_load, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

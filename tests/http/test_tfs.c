@@ -42,10 +42,10 @@ expect_numbers(const json_t *list, int rows)
     const json_t *native = json_object_get(a.json, "predictions");
     assert_int_equal(json_array_size(list), rows);
     for (int r = 0; r < rows; r++)
-        assert_true(json_equal(
-            json_array_get(list, (size_t)r),
-            json_object_get(json_array_get(native, (size_t)r),
-                            "probabilities")));
+        assert_true(
+            json_equal(json_array_get(list, (size_t)r),
+                       json_object_get(json_array_get(native, (size_t)r),
+                                       "probabilities")));
     free_answer(&a);
 }
 
@@ -78,8 +78,7 @@ squares(int rows)
         json_t *square = json_array();
         for (int y = 0; y < 28; y++)
             json_array_append_new(
-                square,
-                pixels_of(fashion_images() + r * PIXELS + y * 28, 28));
+                square, pixels_of(fashion_images() + r * PIXELS + y * 28, 28));
         json_array_append_new(list, square);
     }
     return list;
@@ -110,15 +109,15 @@ rows_and_columns(void **state)
         expect_answer(post_json(&s, predict,
                                 json_pack("{s:o}", "instances", squares(rows))),
                       "predictions", rows);
-        expect_answer(post_json(&s, predict,
-                                json_pack("{s:s, s:o, s:i}", "signature_name",
-                                          "serving_default", "instances",
-                                          objects("flatten_input", rows),
-                                          "other", 1)),
-                      "predictions", rows);
-        expect_answer(post_json(&s, predict,
-                                json_pack("{s:o}", "inputs", images(rows))),
-                      "outputs", rows);
+        expect_answer(
+            post_json(&s, predict,
+                      json_pack("{s:s, s:o, s:i}", "signature_name",
+                                "serving_default", "instances",
+                                objects("flatten_input", rows), "other", 1)),
+            "predictions", rows);
+        expect_answer(
+            post_json(&s, predict, json_pack("{s:o}", "inputs", images(rows))),
+            "outputs", rows);
         expect_answer(
             post_json(&s, "/v1/models/fashion/versions/1:predict",
                       json_pack("{s:{s:o}}", "inputs", "x", squares(rows))),
@@ -138,13 +137,12 @@ classify(void **state)
     assert_int_equal(json_array_size(result), CLASSES);
     json_t *scores = json_array(), *list = json_array();
     for (size_t i = 0; i < CLASSES; i++)
-        json_array_append(scores,
-                          json_array_get(json_array_get(result, i), 1));
+        json_array_append(scores, json_array_get(json_array_get(result, i), 1));
     json_array_append_new(list, scores);
     expect_numbers(list, 1);
-    assert_string_equal(json_string_value(json_array_get(
-                            json_array_get(result, 9), 0)),
-                        "Ankle boot");
+    assert_string_equal(
+        json_string_value(json_array_get(json_array_get(result, 9), 0)),
+        "Ankle boot");
     json_decref(list);
     free_answer(&a);
     /* One score is for class 1, and against class 0. */
@@ -248,18 +246,18 @@ ping_and_invocations(void **state)
     expect_answer(post_json(&s, "/invocations",
                             json_pack("{s:o}", "instances", images(2))),
                   "predictions", 2);
-    expect_answer(post_json(&s, "/invocations",
-                            json_pack("{s:o}", "inputs", images(2))),
-                  "outputs", 2);
+    expect_answer(
+        post_json(&s, "/invocations", json_pack("{s:o}", "inputs", images(2))),
+        "outputs", 2);
     answer native = ask(&s, NULL, "/predict", "application/octet-stream",
                         fashion_images(), PIXELS);
     a = ask(&s, NULL, "/invocations", "application/octet-stream",
             fashion_images(), PIXELS);
     assert_string_equal(a.body, native.body);
     free_answer(&a);
-    a = post_json(&s, "/invocations",
-                  json_pack("{s:o}", "pixels",
-                            pixels_of(fashion_images(), PIXELS)));
+    a = post_json(
+        &s, "/invocations",
+        json_pack("{s:o}", "pixels", pixels_of(fashion_images(), PIXELS)));
     assert_string_equal(a.body, native.body);
     free_answer(&a);
     free_answer(&native);
@@ -314,9 +312,9 @@ torchserve(void **state)
         assert_int_equal(json_object_size(a.json), 5);
         for (size_t k = 0; k < 5; k++) {
             const json_t *one = json_array_get(top, k);
-            assert_true(json_equal(
-                json_object_get(a.json, text_of(one, "class")),
-                json_object_get(one, "probability")));
+            assert_true(
+                json_equal(json_object_get(a.json, text_of(one, "class")),
+                           json_object_get(one, "probability")));
         }
         free_answer(&a);
     }
