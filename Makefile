@@ -238,6 +238,22 @@ build/peers-venv/installed build/mlserver-venv/installed:
 	$(Q)python3 -m venv $(@D) && $(@D)/bin/pip install -q -r $<
 	@touch $@
 
+build/clients-venv/installed: tests/clients/requirements.txt \
+		tests/clients/perf-requirements.txt
+	@rm -rf $(@D) && mkdir -p build
+	$(Q)python3 -m venv $(@D)
+	$(Q)$(@D)/bin/pip install -q -r tests/clients/requirements.txt
+	$(Q)$(@D)/bin/pip install -q --no-deps --target $(@D)/perf \
+		-r tests/clients/perf-requirements.txt
+	@touch $@
+
+## clients: tritonclient, kserve and perf_analyzer, from PyPI, against soma
+.PHONY: clients
+clients: test-deps
+	$(Q)sh tests/install.sh python3 python3-venv libb64-0d
+	$(Q)$(MAKE) --no-print-directory build build/clients-venv/installed
+	$(Q)sh tests/clients/run.sh $(BUILD) build/clients-venv
+
 ## bench-peers: the same requests to other servers, from PyPI
 .PHONY: bench-peers
 bench-peers: test-deps

@@ -50,6 +50,41 @@ split_listen(const char *text, server *s, soma_error *err)
     return SOMA_OK;
 }
 
+/* Vertex AI says by its environment where it will ask; the command line and
+ * SOMA_LISTEN count more. */
+static soma_status
+adopt_port(soma_error *err)
+{
+    const char *port = getenv("AIP_HTTP_PORT");
+    char listen[32];
+    if (!port)
+        return SOMA_OK;
+    if (!*port || strlen(port) > 5 || port[strspn(port, "0123456789")])
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "AIP_HTTP_PORT: expected a port, got \"%.64s\"",
+                              port);
+    snprintf(listen, sizeof listen, "0.0.0.0:%s", port);
+    setenv("SOMA_LISTEN", listen, 0);
+    return SOMA_OK;
+}
+
+static soma_status
+adopt_routes(soma_web_options *options, soma_error *err)
+{
+    const char *names[] = {"AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"};
+    const char **routes[] = {&options->health_route, &options->predict_route};
+    for (int i = 0; i < 2; i++) {
+        const char *route = getenv(names[i]);
+        if (route && *route != '/')
+            return soma_error_set(err, SOMA_E_ARGUMENT,
+                                  "%s: expected a path that begins with /, got "
+                                  "\"%.64s\"",
+                                  names[i], route);
+        *routes[i] = route;
+    }
+    return SOMA_OK;
+}
+
 static soma_status
 set_up_log(const soma_config *config, soma_error *err)
 {
@@ -76,7 +111,9 @@ set_up_web(server *s)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     long workers = c->workers ? c->workers : cores < 1 ? 1 : cores;
     soma_web_options *o = &s->web.options;
-    o->workers = workers < SOMA_MAIN_READER ? (int)workers : SOMA_MAIN_READER;
+    o->workers =
+        workers < SOMA_KEEPER_READER ? (int)workers : SOMA_KEEPER_READER;
+    o->version = SOMA_VERSION;
     o->max_body = (size_t)c->max_body;
     o->request_memory = (size_t)c->request_memory;
     o->max_rows = (int)c->max_rows;
@@ -282,6 +319,7 @@ catch_signals(soma_error *err)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
 }
@@ -313,14 +351,21 @@ wait_for_recovery(server *s, soma_error *err)
     return status;
 }
 
-static void
-wait_for_signal(void)
+/* Until one comes that ends the server; SIGHUP asks for the models folder to
+ * be looked at again. */
+static bool
+wait_for_end(server *s)
 {
     unsigned char number;
     while (read(signal_pipe[0], &number, 1) != 1)
         is_signalled(-1);
+    if (number == SIGHUP) {
+        soma_registry_rescan(&s->registry);
+        return false;
+    }
     soma_log(SOMA_LOG_INFO, "stopping", "signal",
              number == SIGINT ? "SIGINT" : "SIGTERM", NULL);
+    return true;
 }
 
 /* Workers end first, when what they accepted is answered; then the trainers;
@@ -347,6 +392,8 @@ serve(server *s, soma_error *err)
     if (!status)
         status = set_up_log(&s->config, err);
     if (!status)
+        status = adopt_routes(&s->web.options, err);
+    if (!status)
         status = catch_signals(err);
     if (status)
         return status;
@@ -361,10 +408,10 @@ serve(server *s, soma_error *err)
         status = start_workers(s, err);
     if (!status) {
         announce(s);
-        status = wait_for_recovery(s, err);
+        do
+            status = wait_for_recovery(s, err);
+        while (!status && !wait_for_end(s));
     }
-    if (!status)
-        wait_for_signal();
     shut_down(s);
     if (s->lock >= 0)
         close(s->lock);
@@ -378,6 +425,8 @@ soma_cmd_serve(int argc, char **argv)
 {
     static server s;
     soma_error err;
+    if (adopt_port(&err))
+        return soma_command_fail(&err);
     int code =
         soma_command_start(&soma_config_command, argc, argv, &s.config, NULL);
     if (code >= 0)

@@ -26,6 +26,18 @@ soma_log_setup(soma_log_level least, bool json)
     atomic_store(&as_json, json);
 }
 
+soma_log_level
+soma_log_least(void)
+{
+    return (soma_log_level)atomic_load(&threshold);
+}
+
+void
+soma_log_set_least(soma_log_level least)
+{
+    atomic_store(&threshold, (int)least);
+}
+
 int
 soma_log_level_find(const char *name)
 {

@@ -19,6 +19,10 @@ void soma_log_setup(soma_log_level least, bool json);
 /* The levels' names: "debug", "info", "warning", "error"; -1: none of them. */
 int soma_log_level_find(const char *name);
 
+/* The least level that is written; it can be changed at any time. */
+soma_log_level soma_log_least(void);
+void soma_log_set_least(soma_log_level least);
+
 bool soma_log_wants(soma_log_level level);
 
 /* An event with fields: pairs of a name and a text, ended by NULL. Texts of

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 enum {
-    SOMA_METRICS_ROUTES = 32,
+    SOMA_METRICS_ROUTES = 64,
     SOMA_METRICS_STATUSES = 24,
     SOMA_METRICS_BUCKETS = 16,
 };

@@ -12,12 +12,17 @@ choose_fallback(soma_registry *registry, soma_error *err)
 {
     const char *name = registry->options.default_model;
     soma_status status = SOMA_OK;
+    soma_served *fallback = NULL;
     if (name)
-        status = soma_registry_find(registry, name, &registry->fallback, err);
+        status = soma_registry_find(registry, name, &fallback, err);
     else if (atomic_load(&registry->top) == 1)
-        registry->fallback = soma_registry_at(registry, 0);
+        fallback = soma_registry_at(registry, 0);
     if (status)
         soma_error_prefix(err, "--default-model");
+    atomic_store(&registry->fallback, fallback);
+    if (fallback)
+        snprintf(registry->fallback_name, sizeof registry->fallback_name, "%s",
+                 fallback->name);
     return status;
 }
 
@@ -115,6 +120,20 @@ by_name(const void *a, const void *b)
     return strcmp((*p)->name, (*q)->name);
 }
 
+/* While one is replaced, both may be on the list: the older one goes. */
+static int
+drop_twins(soma_served **list, int count)
+{
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        if (!kept || strcmp(list[kept - 1]->name, list[i]->name))
+            list[kept++] = list[i];
+        else if (list[kept - 1]->serial < list[i]->serial)
+            list[kept - 1] = list[i];
+    }
+    return kept;
+}
+
 int
 soma_registry_list(soma_registry *registry, soma_served *list[SOMA_MAX_MODELS])
 {
@@ -125,7 +144,7 @@ soma_registry_list(soma_registry *registry, soma_served *list[SOMA_MAX_MODELS])
             list[count++] = served;
     }
     qsort(list, (size_t)count, sizeof(soma_served *), by_name);
-    return count;
+    return drop_twins(list, count);
 }
 
 /* "a, b, c": the models there are, for messages. */
@@ -157,8 +176,8 @@ soma_status
 soma_registry_find(soma_registry *registry, const char *name,
                    soma_served **served, soma_error *err)
 {
-    soma_served *found =
-        name ? soma_registry_look_up(registry, name) : registry->fallback;
+    soma_served *found = name ? soma_registry_look_up(registry, name)
+                              : atomic_load(&registry->fallback);
     char known[256];
     if (found) {
         *served = found;

@@ -14,12 +14,29 @@
 
 enum {
     SOMA_MAX_MODELS = 256,
-    SOMA_MODEL_NAME = SOMA_ORIGIN_MAX,      /* longest name, bytes */
-    SOMA_MAIN_READER = SOMA_MAX_READERS - 1 /* of the main thread */
+    SOMA_MODEL_NAME = SOMA_ORIGIN_MAX,       /* longest name, bytes */
+    SOMA_MAIN_READER = SOMA_MAX_READERS - 1, /* of the main thread */
+    SOMA_KEEPER_READER = SOMA_MAIN_READER - 1
 };
 
+/* A model file as it was when it was read. */
+typedef struct soma_file_id {
+    uint64_t device, inode, size;
+    int64_t changed; /* nanoseconds; 0: it is no file */
+} soma_file_id;
+
+/* Of a model that was taken off the list, until it is freed; the keeper's. */
+typedef struct soma_leaving {
+    uint64_t at;    /* soma_readers_retire */
+    bool set_aside; /* its journal; else that stays */
+    bool closed;    /* it has none open: its trainer was paused */
+    soma_job *job;  /* to answer, or NULL */
+    struct soma_served *next;
+} soma_leaving;
+
 typedef struct soma_served {
-    char *name;      /* the file's, without .safetensors, or the fork's */
+    char *name; /* the file's, without .safetensors, or the fork's */
+    soma_file_id file;
     char *origin;    /* of a fork: the model that it is one of; else NULL */
     uint64_t serial; /* no two have the same, ever */
     int index;       /* in the registry; free for another one after it */
@@ -29,6 +46,7 @@ typedef struct soma_served {
     soma_shelf shelf;
     soma_trainer *trainer;
     soma_recall recall;
+    soma_leaving leaving;
     struct {
         _Alignas(64) _Atomic int count;
     } uses[SOMA_MAX_READERS]; /* each written by its reader alone */
@@ -53,7 +71,9 @@ typedef struct soma_registry {
     _Atomic int top;                    /* all are below */
     _Atomic uint64_t removals;          /* so far */
     uint64_t serial;                    /* of the newest */
-    soma_served *fallback; /* for requests that name none; NULL: they must */
+    /* For requests that name none; NULL: they must. */
+    _Atomic(soma_served *) fallback;
+    char fallback_name[SOMA_MODEL_NAME + 1]; /* "": there never is one */
     struct soma_keeper *keeper;
 } soma_registry;
 
@@ -107,6 +127,26 @@ soma_status soma_registry_fork(soma_registry *registry, soma_served *served,
 soma_status soma_registry_promote(soma_registry *registry, soma_served *served,
                                   soma_served *challenger, soma_job *job,
                                   soma_error *err);
+
+/* registry_files.c: the folder of model files as a repository. Loads job->name
+ * from its file, or in place of what is served by that name; a fork is loaded
+ * from its journal. Whatever goes wrong, what was served still is. A file that
+ * has not changed is not read again. SOMA_E_NOT_FOUND: there is no such file;
+ * SOMA_E_CONFLICT: what was learned began with another file, and --new-base
+ * does not say what to do. */
+void soma_registry_load(soma_registry *registry, const char *name,
+                        soma_job *job);
+/* Serves it no longer; file and journal stay. SOMA_E_NOT_FOUND. */
+void soma_registry_unload(soma_registry *registry, const char *name,
+                          soma_job *job);
+
+/* From any thread: loads what is new or has changed, unloads what is gone, as
+ * soon as the keeper has time for it; what goes wrong is logged. */
+void soma_registry_rescan(soma_registry *registry);
+
+/* The names of the model files there are, malloc'ed, as is the array, which
+ * ends in NULL; NULL: the folder cannot be read. */
+char **soma_registry_files(const soma_registry *registry);
 
 /* Takes a fork off the list and sets its journal aside. `served` must not be
  * in use by the one who asks. SOMA_E_CONFLICT: it is no fork. */

@@ -28,21 +28,14 @@
 
 enum { LOOK_AGAIN = 2 }; /* milliseconds, while something waits to be freed */
 
-typedef struct leaving {
-    soma_served *served;
-    uint64_t at; /* soma_readers_retire */
-    soma_job *job;
-    struct leaving *next;
-} leaving;
-
 struct soma_keeper {
     pthread_t thread;
     /* Under `lock`: */
     pthread_mutex_t lock;
     pthread_cond_t more;
-    soma_job *first, **last; /* forks to be made */
-    leaving *leaving;
-    bool stopping;
+    soma_job *first, **last; /* forks to be made, models to load or unload */
+    soma_served *leaving;    /* linked by leaving.next */
+    bool rescan, stopping;
 };
 
 static void
@@ -53,6 +46,17 @@ answer(soma_job *job, soma_status status, const soma_error *err)
         job->err = *err;
     job->done = job->finally;
     job->done(job);
+}
+
+static void
+enqueue(struct soma_keeper *keeper, soma_job *job)
+{
+    pthread_mutex_lock(&keeper->lock);
+    job->next = NULL;
+    *keeper->last = job;
+    keeper->last = &job->next;
+    pthread_cond_signal(&keeper->more);
+    pthread_mutex_unlock(&keeper->lock);
 }
 
 /* ---- Forks ---- */
@@ -68,12 +72,7 @@ on_state(soma_job *job)
         answer(job, err.status, &err);
         return;
     }
-    pthread_mutex_lock(&keeper->lock);
-    job->next = NULL;
-    *keeper->last = job;
-    keeper->last = &job->next;
-    pthread_cond_signal(&keeper->more);
-    pthread_mutex_unlock(&keeper->lock);
+    enqueue(keeper, job);
 }
 
 static void
@@ -116,20 +115,20 @@ write_journal(const soma_job *job, const char *path, soma_error *err)
     return status;
 }
 
-static bool
-is_leaving(struct soma_keeper *keeper, const char *name)
+bool
+soma_keeper_is_closing(struct soma_keeper *keeper, const char *name)
 {
     bool found = false;
     pthread_mutex_lock(&keeper->lock);
-    for (leaving *l = keeper->leaving; l && !found; l = l->next)
-        found = !strcmp(l->served->name, name);
+    for (soma_served *s = keeper->leaving; s && !found; s = s->leaving.next)
+        found = !s->leaving.closed && !strcmp(s->name, name);
     pthread_mutex_unlock(&keeper->lock);
     return found;
 }
 
 /* It may be taken off the list meanwhile, but only this thread frees it. */
-static soma_status
-wait_until_ready(const soma_served *served, soma_error *err)
+soma_status
+soma_keeper_wait_until_ready(const soma_served *served, soma_error *err)
 {
     const struct timespec pause = {0, 1000000};
     soma_trainer_report report;
@@ -156,7 +155,7 @@ make_fork(soma_registry *registry, const soma_job *job, soma_error *err)
     if (soma_registry_look_up(registry, job->name))
         return soma_error_set(err, SOMA_E_CONFLICT,
                               "there is a model \"%s\" already", job->name);
-    if (is_leaving(registry->keeper, job->name))
+    if (soma_keeper_is_closing(registry->keeper, job->name))
         return soma_error_set(err, SOMA_E_BUSY,
                               "the model \"%s\" is just being removed; try "
                               "again later",
@@ -173,7 +172,7 @@ make_fork(soma_registry *registry, const soma_job *job, soma_error *err)
     }
     status = soma_registry_load_fork(registry, job->name, path, &served, err);
     if (!status)
-        return wait_until_ready(served, err);
+        return soma_keeper_wait_until_ready(served, err);
     remove_files(path); /* or the next start would find what was refused */
     return status;
 }
@@ -208,6 +207,7 @@ soma_registry_fork(soma_registry *registry, soma_served *served,
         return soma_error_set(err, SOMA_E_CONFLICT,
                               "there is a model \"%s\" already", name);
     job->kind = SOMA_JOB_STATE;
+    job->keep = SOMA_KEEP_FORK;
     job->registry = registry;
     job->with_base = true;
     snprintf(job->name, sizeof job->name, "%s", name);
@@ -259,71 +259,134 @@ soma_status
 soma_registry_remove(soma_registry *registry, soma_served *served,
                      soma_job *job, soma_error *err)
 {
-    struct soma_keeper *keeper = registry->keeper;
     if (!served->origin)
         return soma_error_set(err, SOMA_E_CONFLICT,
                               "%s is no fork: it is served as long as its "
                               "model file is there",
                               served->name);
-    leaving *l = calloc(1, sizeof *l);
-    if (!l)
-        return soma_error_memory(err, "removing a model");
+    job->finally = job->done;
+    if (soma_keeper_retire(registry, served, true, job))
+        return SOMA_OK;
+    return soma_error_set(err, SOMA_E_NOT_FOUND,
+                          "the model was just removed by another request");
+}
+
+bool
+soma_keeper_retire(soma_registry *registry, soma_served *served, bool set_aside,
+                   soma_job *job)
+{
+    struct soma_keeper *keeper = registry->keeper;
     pthread_mutex_lock(&keeper->lock);
     soma_served *expected = served;
     bool ours = atomic_compare_exchange_strong(&registry->models[served->index],
                                                &expected, NULL);
     if (ours) {
+        expected = served;
+        atomic_compare_exchange_strong(&registry->fallback, &expected, NULL);
         atomic_fetch_add(&registry->removals, 1);
-        *l = (leaving){served, soma_readers_retire(&registry->readers), job,
-                       keeper->leaving};
-        keeper->leaving = l;
-        job->finally = job->done;
+        served->leaving = (soma_leaving){
+            soma_readers_retire(&registry->readers), set_aside,
+            soma_trainer_is_paused(served->trainer), job, keeper->leaving};
+        keeper->leaving = served;
         pthread_cond_signal(&keeper->more);
     }
     pthread_mutex_unlock(&keeper->lock);
-    if (ours)
-        return SOMA_OK;
-    free(l);
-    return soma_error_set(err, SOMA_E_NOT_FOUND,
-                          "the model was just removed by another request");
+    return ours;
 }
 
-static bool
-is_gone(soma_registry *registry, const leaving *l)
+/* ---- Loading and unloading ---- */
+
+static void
+ask_keeper(soma_registry *registry, const char *name, soma_keep keep,
+           soma_job *job)
 {
-    return soma_readers_passed(&registry->readers, l->at) &&
-           !soma_served_is_used(l->served);
+    job->keep = keep;
+    job->finally = job->done;
+    snprintf(job->name, sizeof job->name, "%s", name);
+    enqueue(registry->keeper, job);
+}
+
+void
+soma_registry_load(soma_registry *registry, const char *name, soma_job *job)
+{
+    ask_keeper(registry, name, SOMA_KEEP_LOAD, job);
+}
+
+void
+soma_registry_unload(soma_registry *registry, const char *name, soma_job *job)
+{
+    ask_keeper(registry, name, SOMA_KEEP_UNLOAD, job);
+}
+
+void
+soma_registry_rescan(soma_registry *registry)
+{
+    struct soma_keeper *keeper = registry->keeper;
+    pthread_mutex_lock(&keeper->lock);
+    keeper->rescan = true;
+    pthread_cond_signal(&keeper->more);
+    pthread_mutex_unlock(&keeper->lock);
 }
 
 static void
-free_one(soma_registry *registry, leaving *l)
+do_job(soma_registry *registry, soma_job *job)
+{
+    static const struct timespec pause = {0, 1000000};
+    soma_error err;
+    if (job->keep == SOMA_KEEP_FORK) {
+        fork_one(registry, job);
+    } else if (job->keep == SOMA_KEEP_UNLOAD) {
+        if (soma_registry_unload_now(registry, job->name, job, &err))
+            answer(job, err.status, &err);
+    } else if (soma_keeper_is_closing(registry->keeper, job->name)) {
+        /* Its journal is open until the last request that uses it is done. */
+        nanosleep(&pause, NULL);
+        enqueue(registry->keeper, job);
+    } else {
+        answer(job, soma_registry_load_now(registry, job->name, &err), &err);
+    }
+}
+
+static bool
+is_gone(soma_registry *registry, soma_served *served)
+{
+    return soma_readers_passed(&registry->readers, served->leaving.at) &&
+           !soma_served_is_used(served);
+}
+
+static void
+free_one(soma_registry *registry, soma_served *served)
 {
     char path[PATH_MAX], aside[PATH_MAX];
     soma_error err;
-    soma_trainer_stop(l->served->trainer);
-    l->served->trainer = NULL;
-    snprintf(path, sizeof path, "%s/%s.db", registry->options.trainer.data,
-             l->served->name);
-    soma_status status = soma_journal_retire(path, aside, sizeof aside, &err);
-    if (!status)
-        soma_log(SOMA_LOG_INFO, "removed", "model", l->served->name,
-                 "old-journal", aside, NULL);
-    int index = l->served->index;
-    soma_served_free(l->served);
+    soma_status status = SOMA_OK;
+    soma_trainer_stop(served->trainer);
+    served->trainer = NULL;
+    if (served->leaving.set_aside) {
+        snprintf(path, sizeof path, "%s/%s.db", registry->options.trainer.data,
+                 served->name);
+        status = soma_journal_retire(path, aside, sizeof aside, &err);
+        if (!status)
+            soma_log(SOMA_LOG_INFO, "removed", "model", served->name,
+                     "old-journal", aside, NULL);
+    }
+    int index = served->index;
+    soma_job *job = served->leaving.job;
+    soma_served_free(served);
     atomic_store(&registry->taken[index], false);
-    answer(l->job, status, &err);
-    free(l);
+    if (job)
+        answer(job, status, &err);
 }
 
 /* One that nobody sees any more, off the list; NULL: there is none. */
-static leaving *
+static soma_served *
 take_gone(soma_registry *registry)
 {
-    struct soma_keeper *keeper = registry->keeper;
-    for (leaving **at = &keeper->leaving; *at; at = &(*at)->next)
+    soma_served **at = &registry->keeper->leaving;
+    for (; *at; at = &(*at)->leaving.next)
         if (is_gone(registry, *at)) {
-            leaving *gone = *at;
-            *at = gone->next;
+            soma_served *gone = *at;
+            *at = gone->leaving.next;
             return gone;
         }
     return NULL;
@@ -359,8 +422,12 @@ keeper_main(void *arg)
             if (!keeper->first)
                 keeper->last = &keeper->first;
         }
-        leaving *gone = take_gone(registry);
-        if (!job && !gone) {
+        soma_served *gone = take_gone(registry);
+        /* What leaves may have its journal open until it is gone. */
+        bool rescan = keeper->rescan && !job && !gone && !keeper->leaving &&
+                      !keeper->stopping;
+        keeper->rescan = keeper->rescan && !rescan;
+        if (!job && !gone && !rescan) {
             if (keeper->stopping && !keeper->leaving)
                 break;
             wait_for_work(keeper);
@@ -370,7 +437,9 @@ keeper_main(void *arg)
         if (gone)
             free_one(registry, gone);
         if (job)
-            fork_one(registry, job);
+            do_job(registry, job);
+        if (rescan)
+            soma_registry_rescan_now(registry);
         pthread_mutex_lock(&keeper->lock);
     }
     pthread_mutex_unlock(&keeper->lock);

@@ -139,9 +139,9 @@ soma_served_free(soma_served *served)
     free(served);
 }
 
-static soma_status
-start_learning(soma_served *served, const soma_registry_options *options,
-               soma_error *err)
+soma_status
+soma_served_start(soma_served *served, const soma_registry_options *options,
+                  soma_error *err)
 {
     soma_pupil pupil = {.name = served->name,
                         .origin = served->origin,
@@ -172,8 +172,8 @@ fill(soma_served *served, soma_registry *registry, soma_checkpoint *checkpoint,
     return soma_shelf_create(&served->shelf, &registry->readers, model, err);
 }
 
-static soma_status
-put_on_list(soma_registry *registry, soma_served *served, soma_error *err)
+soma_status
+soma_registry_put(soma_registry *registry, soma_served *served, soma_error *err)
 {
     int at = 0;
     while (at < SOMA_MAX_MODELS && atomic_load(&registry->taken[at]))
@@ -190,10 +190,11 @@ put_on_list(soma_registry *registry, soma_served *served, soma_error *err)
     return SOMA_OK;
 }
 
-/* Takes over what the checkpoint has; origin is copied. */
+/* Takes over what the checkpoint has; origin is copied. It does not learn yet.
+ */
 static soma_status
-serve(soma_registry *registry, const char *name, const char *origin,
-      soma_checkpoint *checkpoint, soma_served **made, soma_error *err)
+make_served(soma_registry *registry, const char *name, const char *origin,
+            soma_checkpoint *checkpoint, soma_served **made, soma_error *err)
 {
     soma_served *served = *made = aligned_alloc(64, sizeof *served);
     if (!served)
@@ -208,10 +209,6 @@ serve(soma_registry *registry, const char *name, const char *origin,
         status = fill(served, registry, checkpoint, err);
     if (!status)
         status = load_guard(served, registry->options.guards, err);
-    if (!status)
-        status = start_learning(served, &registry->options, err);
-    if (!status)
-        status = put_on_list(registry, served, err);
     if (status) {
         soma_served_free(served);
         *made = NULL;
@@ -219,7 +216,83 @@ serve(soma_registry *registry, const char *name, const char *origin,
     return status;
 }
 
+static soma_status
+serve(soma_registry *registry, const char *name, const char *origin,
+      soma_checkpoint *checkpoint, const soma_file_id *file, soma_served **made,
+      soma_error *err)
+{
+    soma_status status =
+        make_served(registry, name, origin, checkpoint, made, err);
+    if (status)
+        return status;
+    (*made)->file = *file;
+    status = soma_served_start(*made, &registry->options, err);
+    if (!status)
+        status = soma_registry_put(registry, *made, err);
+    if (status) {
+        soma_served_free(*made);
+        *made = NULL;
+    }
+    return status;
+}
+
 /* ---- Model files ---- */
+
+soma_status
+soma_file_identify(const char *path, soma_file_id *id, soma_error *err)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return soma_error_errno(err, "opening", path);
+    *id = (soma_file_id){.device = st.st_dev,
+                         .inode = st.st_ino,
+                         .size = (uint64_t)st.st_size,
+                         .changed = (int64_t)st.st_mtim.tv_sec * 1000000000 +
+                                    st.st_mtim.tv_nsec};
+    return SOMA_OK;
+}
+
+bool
+soma_registry_path(const soma_registry *registry, const char *name, char *path,
+                   size_t size)
+{
+    struct stat st;
+    const char *models = registry->options.models;
+    if (!soma_registry_is_name(name, strlen(name)))
+        return false;
+    if (!stat(models, &st) && S_ISDIR(st.st_mode))
+        return snprintf(path, size, "%s/%s%s", models, name, model_suffix) <
+               (int)size;
+    const char *slash = strrchr(models, '/'),
+               *file = slash ? slash + 1 : models;
+    size_t length = strlen(name);
+    return !strncmp(file, name, length) &&
+           !strcmp(file + length, model_suffix) &&
+           snprintf(path, size, "%s", models) < (int)size;
+}
+
+/* The file may be replaced while it is read: if it was, that is a change for
+ * the next time. */
+soma_status
+soma_registry_read_file(soma_registry *registry, const char *name,
+                        const char *path, char digest[SOMA_DIGEST_HEX + 1],
+                        soma_served **made, soma_error *err)
+{
+    soma_file_id file;
+    soma_checkpoint checkpoint = {0};
+    *made = NULL;
+    soma_status status = soma_file_identify(path, &file, err);
+    if (!status)
+        status = soma_checkpoint_read(path, NULL, &checkpoint, err);
+    if (!status)
+        status = soma_checkpoint_digest(&checkpoint, digest, err);
+    if (!status)
+        status = make_served(registry, name, NULL, &checkpoint, made, err);
+    if (!status)
+        (*made)->file = file;
+    soma_checkpoint_free(&checkpoint);
+    return status;
+}
 
 static soma_status
 load_file(soma_registry *registry, const char *path, soma_error *err)
@@ -235,10 +308,13 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
                               path);
     snprintf(name, sizeof name, "%.*s", (int)length, file);
     soma_checkpoint checkpoint = {0};
+    soma_file_id id;
     soma_served *served;
-    soma_status status = soma_checkpoint_read(path, NULL, &checkpoint, err);
+    soma_status status = soma_file_identify(path, &id, err);
     if (!status)
-        status = serve(registry, name, NULL, &checkpoint, &served, err);
+        status = soma_checkpoint_read(path, NULL, &checkpoint, err);
+    if (!status)
+        status = serve(registry, name, NULL, &checkpoint, &id, &served, err);
     soma_checkpoint_free(&checkpoint);
     return status;
 }
@@ -326,6 +402,7 @@ soma_registry_load_fork(soma_registry *registry, const char *name,
 {
     soma_journal_info info;
     soma_checkpoint base = {0};
+    const soma_file_id none = {.changed = 0};
     *served = NULL;
     soma_status status = read_base(path, &info, &base, err);
     if (!status && !base.model)
@@ -335,7 +412,7 @@ soma_registry_load_fork(soma_registry *registry, const char *name,
                  "it has learned is not served",
                  NULL);
     else if (!status)
-        status = serve(registry, name, info.origin, &base, served, err);
+        status = serve(registry, name, info.origin, &base, &none, served, err);
     soma_checkpoint_free(&base);
     return status;
 }

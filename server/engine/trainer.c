@@ -95,7 +95,11 @@ soma_trainer_submit(soma_trainer *trainer, soma_job *job, soma_error *err)
     pthread_mutex_lock(&trainer->lock);
     int most = trainer->options.max_waiting;
     if (trainer->stopping)
-        status = soma_error_set(err, SOMA_E_BUSY, "the server is stopping");
+        status = soma_error_set(err, SOMA_E_BUSY, "%s",
+                                trainer->paused
+                                    ? "the model is just being replaced; try "
+                                      "again later"
+                                    : "the server is stopping");
     else if (trainer->waiting > 0 && trainer->waiting + job->count > most)
         status = soma_error_set(err, SOMA_E_BUSY,
                                 "%d examples wait to be learned, at most %d "
@@ -218,6 +222,8 @@ recover(soma_trainer *trainer)
         pthread_mutex_unlock(&trainer->lock);
     }
     soma_trainer_tell(trainer);
+    if (trainer->resumed)
+        return true; /* the next job tries again */
     atomic_store(&trainer->state,
                  status ? SOMA_TRAINER_FAILED : SOMA_TRAINER_READY);
     return !status;
@@ -287,7 +293,68 @@ soma_trainer_start(const soma_trainer_options *options, const soma_pupil *pupil,
         trainer_free(trainer);
         return NULL;
     }
+    trainer->running = true;
     return trainer;
+}
+
+static void
+end_thread(soma_trainer *trainer, bool pause)
+{
+    pthread_mutex_lock(&trainer->lock);
+    trainer->stopping = true;
+    trainer->paused = pause;
+    if (!pause)
+        atomic_store(&trainer->replay.cancel, true);
+    pthread_cond_signal(&trainer->more);
+    pthread_mutex_unlock(&trainer->lock);
+    if (trainer->running)
+        pthread_join(trainer->thread, NULL);
+    trainer->running = false;
+}
+
+bool
+soma_trainer_is_paused(soma_trainer *trainer)
+{
+    pthread_mutex_lock(&trainer->lock);
+    bool paused = trainer->paused;
+    pthread_mutex_unlock(&trainer->lock);
+    return paused;
+}
+
+/* A journal in memory stays: it is all there is of what was learned. */
+soma_status
+soma_trainer_pause(soma_trainer *trainer, soma_error *err)
+{
+    if (!soma_trainer_is_ready(trainer))
+        return soma_error_set(err, SOMA_E_BUSY,
+                              "the model is recovering what it has learned; "
+                              "try again later");
+    end_thread(trainer, true);
+    soma_saver_stop(&trainer->saver);
+    if (!trainer->path || !trainer->journal)
+        return SOMA_OK;
+    trainer->journal->backend->close(trainer->journal);
+    trainer->journal = NULL;
+    soma_learner_free(trainer->learner);
+    trainer->learner = NULL;
+    trainer->troubled = false; /* it is read back from the start */
+    return SOMA_OK;
+}
+
+/* Predictions go on meanwhile, and what is submitted waits. */
+soma_status
+soma_trainer_resume(soma_trainer *trainer, soma_error *err)
+{
+    trainer->resumed = true;
+    pthread_mutex_lock(&trainer->lock);
+    trainer->stopping = trainer->paused = false;
+    pthread_mutex_unlock(&trainer->lock);
+    if (pthread_create(&trainer->thread, NULL, trainer_main, trainer)) {
+        end_thread(trainer, true);
+        return soma_error_memory(err, "a trainer's thread");
+    }
+    trainer->running = true;
+    return SOMA_OK;
 }
 
 void
@@ -295,12 +362,7 @@ soma_trainer_stop(soma_trainer *trainer)
 {
     if (!trainer)
         return;
-    pthread_mutex_lock(&trainer->lock);
-    trainer->stopping = true;
-    atomic_store(&trainer->replay.cancel, true);
-    pthread_cond_signal(&trainer->more);
-    pthread_mutex_unlock(&trainer->lock);
-    pthread_join(trainer->thread, NULL);
+    end_thread(trainer, false);
     pthread_cond_destroy(&trainer->more);
     pthread_mutex_destroy(&trainer->lock);
     trainer_free(trainer);

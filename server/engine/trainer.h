@@ -20,6 +20,13 @@ typedef enum soma_job_kind {
     SOMA_JOB_ADOPT     /* take over such a copy of another model's */
 } soma_job_kind;
 
+/* What the registry's keeper is to do. */
+typedef enum soma_keep {
+    SOMA_KEEP_FORK,
+    SOMA_KEEP_LOAD,
+    SOMA_KEEP_UNLOAD
+} soma_keep;
+
 /* A record as SOMA_JOB_HISTORY gives it. */
 typedef struct soma_taught {
     soma_record record; /* x points into the job's `values`, or is NULL; data is
@@ -70,7 +77,8 @@ typedef struct soma_job {
     /* The registry's, for forks and promotions: */
     struct soma_registry *registry;
     struct soma_served *heir;
-    char name[SOMA_ORIGIN_MAX + 1]; /* of the fork */
+    char name[SOMA_ORIGIN_MAX + 1]; /* of the fork, or to load or unload */
+    soma_keep keep;
     void (*finally)(struct soma_job *job);
 
     uint64_t version; /* in force when it was done */
@@ -156,6 +164,14 @@ void soma_trainer_ask(soma_trainer *trainer, soma_trainer_report *report);
  * recovering or stopping: the job was not taken, `done` will not be called. */
 soma_status soma_trainer_submit(soma_trainer *trainer, soma_job *job,
                                 soma_error *err);
+
+/* Finishes all that was submitted, writes a checkpoint and closes the journal,
+ * for another trainer to go on with it, or for soma_trainer_resume. What is
+ * submitted meanwhile is answered SOMA_E_BUSY. One thread may call these two
+ * and soma_trainer_stop. SOMA_E_BUSY: the trainer is still recovering. */
+soma_status soma_trainer_pause(soma_trainer *trainer, soma_error *err);
+soma_status soma_trainer_resume(soma_trainer *trainer, soma_error *err);
+bool soma_trainer_is_paused(soma_trainer *trainer);
 
 /* Finishes all that was submitted, writes a checkpoint, ends the thread and
  * closes the journal. NULL is fine. */

@@ -41,6 +41,8 @@ struct soma_trainer {
     soma_pupil pupil;
     char *path; /* of the journal; NULL: in memory */
     pthread_t thread;
+    bool running; /* there is a thread; for whoever starts and stops it */
+    bool resumed;
     _Atomic int state; /* soma_trainer_state */
 
     /* Shared with those who submit or ask, under `lock`: */
@@ -48,7 +50,7 @@ struct soma_trainer {
     pthread_cond_t more;
     soma_job *first, **last;
     int waiting; /* examples */
-    bool stopping;
+    bool stopping, paused;
     soma_trainer_report report;
 
     /* The thread's own: */

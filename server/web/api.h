@@ -5,6 +5,8 @@
 
 #include "server/web/worker.h"
 
+struct soma_refusal;
+
 /* api_predict.c */
 soma_outcome soma_api_predict(soma_request *request);
 void soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
@@ -45,6 +47,78 @@ soma_outcome soma_api_readyz(soma_request *request);
 soma_outcome soma_api_metrics(soma_request *request);
 soma_outcome soma_api_openapi(soma_request *request);
 soma_outcome soma_api_page(soma_request *request);
+
+/* api_oip.c: the Open Inference Protocol's infer */
+soma_outcome soma_api_infer(soma_request *request);
+void soma_api_inferred(soma_request *request, const soma_snapshot *snapshot,
+                       const float *scores);
+
+/* api_oip_models.c */
+soma_outcome soma_api_oip_server(soma_request *request);
+soma_outcome soma_api_oip_live(soma_request *request);
+soma_outcome soma_api_oip_ready(soma_request *request);
+soma_outcome soma_api_oip_models(soma_request *request);
+soma_outcome soma_api_oip_metadata(soma_request *request);
+soma_outcome soma_api_oip_model_ready(soma_request *request);
+soma_outcome soma_api_oip_config(soma_request *request);
+soma_outcome soma_api_oip_stats(soma_request *request);
+soma_outcome soma_api_oip_all_stats(soma_request *request);
+
+/* api_oip_repository.c */
+soma_outcome soma_api_oip_index(soma_request *request);
+soma_outcome soma_api_oip_load(soma_request *request);
+void soma_api_oip_loaded(soma_request *request, const soma_snapshot *snapshot,
+                         const float *scores);
+soma_outcome soma_api_oip_unload(soma_request *request);
+void soma_api_oip_unloaded(soma_request *request, const soma_snapshot *snapshot,
+                           const float *scores);
+
+/* api_oip_server.c */
+soma_outcome soma_api_oip_logging(soma_request *request);
+soma_outcome soma_api_oip_set_logging(soma_request *request);
+
+/* api_tfs.c: TensorFlow Serving's REST API */
+soma_outcome soma_api_tfs_predict(soma_request *request);
+soma_outcome soma_api_tfs_classify(soma_request *request);
+soma_outcome soma_api_tfs_regress(soma_request *request);
+void soma_api_tfs_predicted(soma_request *request,
+                            const soma_snapshot *snapshot, const float *scores);
+
+/* api_tfs_models.c */
+soma_outcome soma_api_tfs_status(soma_request *request);
+soma_outcome soma_api_tfs_metadata(soma_request *request);
+
+/* api_aliases.c: what TorchServe, SageMaker and Vertex AI call */
+soma_outcome soma_api_ping(soma_request *request);
+soma_outcome soma_api_invoke(soma_request *request);
+void soma_api_invoked(soma_request *request, const soma_snapshot *snapshot,
+                      const float *scores);
+soma_outcome soma_api_torch(soma_request *request);
+void soma_api_torched(soma_request *request, const soma_snapshot *snapshot,
+                      const float *scores);
+/* The path that one of options.health_route and predict_route stands for, else
+ * the path itself. */
+const char *soma_alias_path(const soma_request *request, const char *path);
+
+/* ---- What they share ---- */
+
+/* api_predict.c. Before the numbers of a request are decoded: the rows behind
+ * the last one of its model's batch are lent to them. */
+void soma_api_lend_rows(soma_request *request);
+/* Once request->served and rows are known. */
+bool soma_api_place_rows(soma_request *request, const float *rows,
+                         struct soma_refusal *refusal);
+/* 503 while the model is recovering. */
+soma_outcome soma_api_queue(soma_request *request);
+/* A request that is refused; counts it where its model is known. */
+soma_outcome soma_api_refuse(soma_request *request,
+                             const struct soma_refusal *refusal);
+/* The next best after `last` (-1: the best) in the order of value, then
+ * label. */
+int soma_api_next_best(const float *answer, int count, int last);
+/* The class's name, or its number in `number`. */
+const char *soma_api_class_name(const soma_served *served, int label,
+                                char number[16]);
 
 /* Puts a class as {"label":3,"class":"cat"} without the braces. */
 void soma_api_put_class(soma_text *text, const soma_served *served, int label);

@@ -1,6 +1,7 @@
 /* GET /models, /models/{model}, /models/{model}/weights */
 #include "server/web/api.h"
 #include "server/web/input.h"
+#include "server/web/oip.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,14 +136,13 @@ put_dump(const char *buffer, size_t size, void *text)
     return 0;
 }
 
-/* Takes over `json`. */
-static soma_outcome
-reply_json(soma_request *request, json_t *json)
+soma_outcome
+soma_reply_json(soma_request *request, json_t *json)
 {
     soma_text *text = &request->reply.text;
     if (json_dump_callback(json, put_dump, text,
                            JSON_COMPACT | JSON_REAL_PRECISION(9)))
-        text->failed = true;
+        text->failed = true; /* also of NULL */
     soma_text_put(text, "\n");
     json_decref(json);
     return soma_reply_text(request, "application/json");
@@ -163,7 +163,7 @@ soma_api_models(soma_request *request)
         }
         json_array_append_new(list, model);
     }
-    return reply_json(request, json_pack("{s:o}", "models", list));
+    return soma_reply_json(request, json_pack("{s:o}", "models", list));
 }
 
 soma_outcome
@@ -174,7 +174,7 @@ soma_api_model(soma_request *request)
     if (!soma_input_model(request, NULL, &refusal))
         return soma_reply_refusal(request, &refusal);
     json_t *model = describe(request->served, &err);
-    return model ? reply_json(request, model)
+    return model ? soma_reply_json(request, model)
                  : soma_reply_failure(request, &err);
 }
 

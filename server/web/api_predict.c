@@ -23,8 +23,8 @@ likely_batch(soma_request *request)
 
 /* Numbers are decoded to where they will be used: behind the last row of the
  * batch. Those of a request that turns out to be wrong are not counted. */
-static void
-lend_rows(soma_request *request)
+void
+soma_api_lend_rows(soma_request *request)
 {
     soma_batch *batch = likely_batch(request);
     const soma_web_options *options = &request->worker->web->options;
@@ -66,8 +66,9 @@ keep_rows(soma_request *request, const float *rows, soma_refusal *refusal)
 
 /* The rows stand where they were lent, or are brought there if they fit; or
  * the request keeps them. */
-static bool
-place_rows(soma_request *request, const float *rows, soma_refusal *refusal)
+bool
+soma_api_place_rows(soma_request *request, const float *rows,
+                    soma_refusal *refusal)
 {
     soma_batch *batch = soma_worker_batch(request->worker, request->served);
     size_t size = (size_t)request->served->spec.input.size;
@@ -151,8 +152,8 @@ take_json(soma_request *request, soma_refusal *refusal)
                                 request->worker->web->options.max_rows,
                                 "\"pixels\"", &request->list, refusal);
             good = request->rows > 0 &&
-                   place_rows(request, request->floats.data + array->first,
-                              refusal);
+                   soma_api_place_rows(
+                       request, request->floats.data + array->first, refusal);
         }
     }
     soma_document_free(&document);
@@ -169,19 +170,12 @@ take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
            (kind == SOMA_BODY_BYTES
                 ? soma_input_bytes(request, max_rows, refusal)
                 : soma_input_picture(request, refusal)) &&
-           place_rows(request, request->floats.data, refusal);
+           soma_api_place_rows(request, request->floats.data, refusal);
 }
 
 soma_outcome
-soma_api_predict(soma_request *request)
+soma_api_queue(soma_request *request)
 {
-    soma_refusal refusal;
-    soma_body_kind kind = soma_body_kind_of(request->type);
-    lend_rows(request);
-    bool good = kind == SOMA_BODY_JSON ? take_json(request, &refusal)
-                                       : take_other(request, kind, &refusal);
-    if (!good)
-        return soma_reply_refusal(request, &refusal);
     /* Until then it would answer as if it had never learned. */
     if (!soma_trainer_is_ready(request->served->trainer)) {
         request->reply.retry_after = 1;
@@ -190,6 +184,30 @@ soma_api_predict(soma_request *request)
                                 "try again later");
     }
     return soma_worker_predict(request);
+}
+
+soma_outcome
+soma_api_refuse(soma_request *request, const soma_refusal *refusal)
+{
+    if (request->served) {
+        soma_counts *counts =
+            soma_worker_counts(request->worker, request->served);
+        soma_counts_add(counts, SOMA_COUNT_FAILED, 1);
+        soma_counts_add(counts, SOMA_COUNT_FAILED_TIME,
+                        soma_worker_now() - request->started);
+    }
+    return soma_reply_refusal(request, refusal);
+}
+
+soma_outcome
+soma_api_predict(soma_request *request)
+{
+    soma_refusal refusal;
+    soma_body_kind kind = soma_body_kind_of(request->type);
+    soma_api_lend_rows(request);
+    bool good = kind == SOMA_BODY_JSON ? take_json(request, &refusal)
+                                       : take_other(request, kind, &refusal);
+    return good ? soma_api_queue(request) : soma_api_refuse(request, &refusal);
 }
 
 /* ---- The answer ---- */
@@ -209,9 +227,17 @@ soma_api_put_class(soma_text *text, const soma_served *served, int label)
     }
 }
 
-/* The next best after `last` in the order of value, then label. */
-static int
-next_best(const float *answer, int count, int last)
+const char *
+soma_api_class_name(const soma_served *served, int label, char number[16])
+{
+    if (served->classes.count)
+        return served->classes.names[label];
+    snprintf(number, 16, "%d", label);
+    return number;
+}
+
+int
+soma_api_next_best(const float *answer, int count, int last)
 {
     int best = -1;
     for (int i = 0; i < count; i++) {
@@ -233,7 +259,7 @@ put_top(soma_text *text, const soma_served *served, const float *answer,
     int last = -1;
     soma_text_put(text, ",\"top\":[");
     for (int i = 0; i < most && i < count; i++) {
-        last = next_best(answer, count, last);
+        last = soma_api_next_best(answer, count, last);
         soma_text_put(text, i ? ",{" : "{");
         soma_api_put_class(text, served, last);
         soma_text_put(text, ",\"");

@@ -64,9 +64,15 @@ soma_api_openapi(soma_request *request)
                                SIZE_OF(soma_asset_openapi));
 }
 
+/* Browsers get the page; KServe's first protocol asks here whether the server
+ * is alive. */
 soma_outcome
 soma_api_page(soma_request *request)
 {
+    static const char alive[] = "{\"status\":\"alive\"}\n";
+    if (!request->accept || !strstr(request->accept, "text/html"))
+        return soma_reply_constant(request, "application/json", alive,
+                                   sizeof alive - 1);
     return soma_reply_constant(request, "text/html; charset=utf-8",
                                soma_asset_page, SIZE_OF(soma_asset_page));
 }

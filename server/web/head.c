@@ -1,6 +1,8 @@
 #include "server/web/head.h"
 
+#include "server/web/inflate.h"
 #include "server/web/input.h"
+#include "server/web/routes.h"
 #include "server/web/worker.h"
 
 #include <stdlib.h>
@@ -22,6 +24,10 @@ soma_head_take(soma_head *head, const char *name, const char *value)
         head->encoding = value;
     } else if (!strcasecmp(name, "Content-Encoding")) {
         head->coding = value;
+    } else if (!strcasecmp(name, "Accept")) {
+        head->accept = value;
+    } else if (!strcasecmp(name, "Inference-Header-Content-Length")) {
+        head->tensors = value;
     } else if (!strcasecmp(name, "Idempotency-Key")) {
         head->keys++;
         head->key = value;
@@ -63,6 +69,9 @@ soma_head_check_key(const soma_head *head, soma_request *request)
                          "ASCII characters",
                          SOMA_KEY_MAX);
     request->idempotency_key = head->key;
+    request->inference_header = head->tensors;
+    request->accept = head->accept;
+    request->coding = head->coding;
 }
 
 void
@@ -74,11 +83,13 @@ soma_head_check_body(const soma_head *head, soma_request *request)
                          "the body: %s bytes, at most %zu are taken",
                          head->length, most);
         request->reply.close = true;
-    } else if (head->coding && strcasecmp(head->coding, "identity")) {
+    } else if (!soma_inflate_knows(head->coding)) {
         soma_reply_error(request, 415, "unsupported_encoding",
-                         "Content-Encoding: expected none, got %.64s",
+                         "Content-Encoding: expected gzip, deflate or none, "
+                         "got %.64s",
                          head->coding);
-    } else if (soma_body_kind_of(head->type) == SOMA_BODY_OTHER) {
+    } else if (soma_route_is_typed(request->route) &&
+               soma_body_kind_of(head->type) == SOMA_BODY_OTHER) {
         soma_reply_error(request, 415, "unsupported_type",
                          "Content-Type: expected application/json, "
                          "application/octet-stream, image/png or image/jpeg, "

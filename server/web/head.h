@@ -12,6 +12,8 @@ typedef struct soma_head {
     const char *encoding; /* Transfer-Encoding */
     const char *coding;   /* Content-Encoding */
     const char *key;      /* Idempotency-Key */
+    const char *accept;   /* Accept */
+    const char *tensors;  /* Inference-Header-Content-Length */
     size_t size;          /* of the body, by its length; 0: unknown */
     int lengths, encodings, hosts, keys; /* how many there are */
 } soma_head;

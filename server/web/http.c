@@ -31,6 +31,7 @@
 
 #include "server/engine/log.h"
 #include "server/web/head.h"
+#include "server/web/inflate.h"
 #include "server/web/listen.h"
 #include "server/web/routes.h"
 
@@ -167,6 +168,12 @@ add_headers(struct MHD_Response *response, const soma_request *request)
                             reply->type);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+    if (reply->head_size) {
+        char bytes[24];
+        snprintf(bytes, sizeof bytes, "%zu", reply->head_size);
+        MHD_add_response_header(response, "Inference-Header-Content-Length",
+                                bytes);
+    }
     if (reply->retry_after) {
         char seconds[16];
         snprintf(seconds, sizeof seconds, "%d", reply->retry_after);
@@ -213,7 +220,7 @@ run(http_request *self)
                          "the body: more than %zu bytes", most);
     else if (!self->refused && request->refused)
         soma_reply_busy(request);
-    else if (!self->refused)
+    else if (!self->refused && soma_inflate_body(request, most))
         switch (request->route->start(request)) {
         case SOMA_SOON:
             self->state = SOON;

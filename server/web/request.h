@@ -30,6 +30,7 @@ typedef struct soma_reply {
     bool close;           /* end the connection with it */
     const void *constant; /* body in constant memory, else it is in text */
     size_t constant_size;
+    size_t head_size; /* bytes of JSON before those of a tensor; 0: no such */
     soma_text text;
 } soma_reply;
 
@@ -39,8 +40,11 @@ typedef struct soma_request {
     const struct soma_route *route;
     uint64_t id;
     uint64_t started; /* monotonic, microseconds */
+    uint64_t decoded; /* the same, of a prediction: when its rows stood */
+    uint64_t passing; /* microseconds of its forward passes, of rows at x */
     /* From the head; they live as long as the request: */
-    char model[132];                    /* {m} of the path; "": none */
+    char model[132];                    /* {model} of the path; "": none */
+    char version[24];                   /* {version} of the path; "": none */
     const char *type;                   /* Content-Type, or NULL */
     const char *label;                  /* ?label=, or NULL */
     const char *top_k;                  /* ?top_k=, or NULL */
@@ -48,6 +52,9 @@ typedef struct soma_request {
     const char *after, *limit, *pixels; /* ?after= and so on, or NULL */
     const char *asked_to_remember;      /* ?remember=, or NULL */
     const char *idempotency_key;        /* the header's value, or NULL */
+    const char *inference_header;       /* Inference-Header-Content-Length */
+    const char *coding;                 /* Content-Encoding, or NULL */
+    const char *accept;                 /* Accept, or NULL */
     /* The body; data[size] is a NUL: */
     char *body;
     size_t body_size, body_room;
@@ -62,6 +69,8 @@ typedef struct soma_request {
     int rows;
     bool list;      /* asked as a list, so answered as one */
     bool remember;  /* the answers shall have ids */
+    bool binary;    /* the answer's tensor follows its JSON, as bytes */
+    int form;       /* of the answer; the handler's own */
     int most;       /* classes to answer with (top_k), 0: all */
     int offset;     /* first row in the worker's batch; -1: they are at x */
     const float *x; /* [rows x size], within floats */

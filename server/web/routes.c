@@ -12,6 +12,14 @@ static const soma_route table[] = {
      soma_api_predicted},
     {"POST", "/models/{model}/train", "train", soma_api_train,
      soma_api_trained},
+    {"POST", "/v2/models/{model}/infer", "oip_infer", soma_api_infer,
+     soma_api_inferred},
+    {"POST", "/v2/models/{model}/versions/{version}/infer", "oip_infer",
+     soma_api_infer, soma_api_inferred},
+    {"POST", "/v1/models/{model}:predict", "tfs_predict", soma_api_tfs_predict,
+     soma_api_tfs_predicted},
+    {"POST", "/v1/models/{model}/versions/{version}:predict", "tfs_predict",
+     soma_api_tfs_predict, soma_api_tfs_predicted},
     {"POST", "/models/{model}/rollback", "rollback", soma_api_rollback,
      soma_api_rolled_back},
     {"GET", "/models/{model}/examples", "examples", soma_api_examples,
@@ -28,6 +36,58 @@ static const soma_route table[] = {
     {"GET", "/metrics", "metrics", soma_api_metrics, NULL},
     {"GET", "/openapi.json", "openapi", soma_api_openapi, NULL},
     {"GET", "/", "page", soma_api_page, NULL},
+    /* Open Inference Protocol; a name that is a word of the protocol comes
+     * before {model}. */
+    {"GET", "/v2", "oip_server", soma_api_oip_server, NULL},
+    {"GET", "/v2/health/live", "oip_health", soma_api_oip_live, NULL},
+    {"GET", "/v2/health/ready", "oip_health", soma_api_oip_ready, NULL},
+    {"GET", "/v2/models", "oip_models", soma_api_oip_models, NULL},
+    {"GET", "/v2/models/stats", "oip_stats", soma_api_oip_all_stats, NULL},
+    {"GET", "/v2/models/{model}", "oip_metadata", soma_api_oip_metadata, NULL},
+    {"GET", "/v2/models/{model}/versions/{version}", "oip_metadata",
+     soma_api_oip_metadata, NULL},
+    {"GET", "/v2/models/{model}/ready", "oip_health", soma_api_oip_model_ready,
+     NULL},
+    {"GET", "/v2/models/{model}/versions/{version}/ready", "oip_health",
+     soma_api_oip_model_ready, NULL},
+    {"GET", "/v2/models/{model}/config", "oip_config", soma_api_oip_config,
+     NULL},
+    {"GET", "/v2/models/{model}/versions/{version}/config", "oip_config",
+     soma_api_oip_config, NULL},
+    {"GET", "/v2/models/{model}/stats", "oip_stats", soma_api_oip_stats, NULL},
+    {"GET", "/v2/models/{model}/versions/{version}/stats", "oip_stats",
+     soma_api_oip_stats, NULL},
+    {"POST", "/v2/repository/index", "oip_index", soma_api_oip_index, NULL},
+    {"POST", "/v2/repository/models/{model}/load", "oip_load",
+     soma_api_oip_load, soma_api_oip_loaded},
+    {"POST", "/v2/repository/models/{model}/unload", "oip_unload",
+     soma_api_oip_unload, soma_api_oip_unloaded},
+    {"GET", "/v2/logging", "oip_logging", soma_api_oip_logging, NULL},
+    {"POST", "/v2/logging", "oip_logging", soma_api_oip_set_logging, NULL},
+    /* TensorFlow Serving, KServe v1 */
+    {"GET", "/v1/models", "tfs_models", soma_api_oip_models, NULL},
+    {"GET", "/v1/models/{model}", "tfs_status", soma_api_tfs_status, NULL},
+    {"GET", "/v1/models/{model}/versions/{version}", "tfs_status",
+     soma_api_tfs_status, NULL},
+    {"GET", "/v1/models/{model}/metadata", "tfs_metadata",
+     soma_api_tfs_metadata, NULL},
+    {"GET", "/v1/models/{model}/versions/{version}/metadata", "tfs_metadata",
+     soma_api_tfs_metadata, NULL},
+    {"POST", "/v1/models/{model}:classify", "tfs_classify",
+     soma_api_tfs_classify, soma_api_tfs_predicted},
+    {"POST", "/v1/models/{model}/versions/{version}:classify", "tfs_classify",
+     soma_api_tfs_classify, soma_api_tfs_predicted},
+    {"POST", "/v1/models/{model}:regress", "tfs_regress", soma_api_tfs_regress,
+     NULL},
+    {"POST", "/v1/models/{model}/versions/{version}:regress", "tfs_regress",
+     soma_api_tfs_regress, NULL},
+    /* TorchServe, SageMaker, Vertex AI */
+    {"GET", "/ping", "ping", soma_api_ping, NULL},
+    {"POST", "/invocations", "invocations", soma_api_invoke, soma_api_invoked},
+    {"POST", "/predictions/{model}", "predictions", soma_api_torch,
+     soma_api_torched},
+    {"POST", "/predictions/{model}/{version}", "predictions", soma_api_torch,
+     soma_api_torched},
 };
 
 enum { COUNT = sizeof table / sizeof *table };
@@ -37,6 +97,12 @@ const soma_route *
 soma_route_at(int i)
 {
     return i >= 0 && i < COUNT ? &table[i] : NULL;
+}
+
+bool
+soma_route_is_typed(const soma_route *route)
+{
+    return strncmp(route->path, "/v", 2) != 0;
 }
 
 /* Rows with one label count under the first of them. */
@@ -63,39 +129,52 @@ soma_route_index(const soma_route *route)
     return route ? first_of_label((int)(route - table)) : COUNT;
 }
 
-/* Whether the path fits the pattern; {model} goes to `model`. */
+/* What is found in a path: the segments in braces. */
+typedef struct found {
+    char model[sizeof((soma_request *)NULL)->model];
+    char version[sizeof((soma_request *)NULL)->version];
+} found;
+
+/* Whether the path fits the pattern. A segment in braces ends before '/' or
+ * ':'. */
 static bool
-match(const char *pattern, const char *path, char *model, size_t room)
+match(const char *pattern, const char *path, found *f)
 {
-    static const char mark[] = "{model}";
-    const char *at = strstr(pattern, mark);
-    if (!at)
-        return !strcmp(pattern, path);
-    size_t before = (size_t)(at - pattern);
-    const char *after = at + sizeof mark - 1;
-    if (strncmp(pattern, path, before))
-        return false;
-    path += before;
-    size_t length = strcspn(path, "/");
-    if (length == 0 || length >= room || strcmp(path + length, after))
-        return false;
-    memcpy(model, path, length);
-    model[length] = '\0';
-    return true;
+    f->model[0] = f->version[0] = '\0';
+    for (; *pattern; pattern++) {
+        if (*pattern != '{') {
+            if (*pattern != *path++)
+                return false;
+            continue;
+        }
+        bool model = pattern[1] == 'm';
+        char *to = model ? f->model : f->version;
+        size_t room = model ? sizeof f->model : sizeof f->version;
+        size_t length = strcspn(path, "/:");
+        if (length == 0 || length >= room)
+            return false;
+        memcpy(to, path, length);
+        to[length] = '\0';
+        path += length;
+        pattern = strchr(pattern, '}');
+    }
+    return !*path;
 }
 
 /* What this path takes; NULL: there is no such path. */
 static const char *
 allow_of(const char *path)
 {
-    char model[sizeof((soma_request *)NULL)->model];
+    found f;
     bool get = false, post = false, delete = false;
     for (int i = 0; i < COUNT; i++)
-        if (match(table[i].path, path, model, sizeof model)) {
+        if (match(table[i].path, path, &f)) {
             get = get || !strcmp(table[i].method, "GET");
             post = post || !strcmp(table[i].method, "POST");
             delete = delete || !strcmp(table[i].method, "DELETE");
         }
+    if (get && post)
+        return "GET, HEAD, POST";
     if (get)
         return delete ? "GET, HEAD, DELETE" : "GET, HEAD";
     return post ? "POST" : NULL;
@@ -105,10 +184,15 @@ const soma_route *
 soma_route_find(soma_request *request, const char *method, const char *path)
 {
     const char *wanted = !strcmp(method, "HEAD") ? "GET" : method;
+    found f;
+    path = soma_alias_path(request, path);
     for (int i = 0; i < COUNT; i++)
         if (!strcmp(table[i].method, wanted) &&
-            match(table[i].path, path, request->model, sizeof request->model))
+            match(table[i].path, path, &f)) {
+            memcpy(request->model, f.model, sizeof f.model);
+            memcpy(request->version, f.version, sizeof f.version);
             return &table[i];
+        }
     const char *allow = allow_of(path);
     if (allow) {
         soma_reply_error(request, 405, "method_not_allowed",

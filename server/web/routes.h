@@ -8,7 +8,7 @@
 
 typedef struct soma_route {
     const char *method;
-    const char *path;  /* "{model}" stands for one segment */
+    const char *path;  /* "{model}", "{version}" stand for one segment */
     const char *label; /* in metrics and the log */
     /* Answers, or parks the request. */
     soma_outcome (*start)(soma_request *request);
@@ -25,6 +25,10 @@ const soma_route *soma_route_at(int i);
  * none; NULL past that. */
 const char *soma_route_label(int i);
 int soma_route_index(const soma_route *route);
+
+/* Whether bodies are read by their Content-Type; the protocols below /v1 and
+ * /v2 say themselves what they are. */
+bool soma_route_is_typed(const soma_route *route);
 
 /* Finds the route and stores the path's model in the request. NULL: the reply
  * is a 404, or a 405 with Allow. */

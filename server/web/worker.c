@@ -1,5 +1,6 @@
 #include "server/web/worker.h"
 
+#include "server/engine/clock.h"
 #include "server/engine/share.h"
 #include "server/web/http.h"
 #include "server/web/routes.h"
@@ -29,9 +30,10 @@ soma_worker_create(soma_worker *worker, soma_web *web, int index,
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->metrics = calloc(1, sizeof *worker->metrics);
     worker->batches = calloc(SOMA_MAX_MODELS, sizeof *worker->batches);
+    worker->counts = calloc(SOMA_MAX_MODELS, sizeof *worker->counts);
     if (worker->wake < 0)
         return soma_error_errno(err, "creating", "an eventfd");
-    if (!worker->metrics || !worker->batches)
+    if (!worker->metrics || !worker->batches || !worker->counts)
         return soma_error_memory(err, "a worker");
     soma_served *list[SOMA_MAX_MODELS] = {NULL};
     int models = soma_registry_list(web->registry, list);
@@ -48,6 +50,7 @@ soma_worker_free(soma_worker *worker)
     for (int i = 0; worker->batches && i < SOMA_MAX_MODELS; i++)
         soma_batch_free(&worker->batches[i]);
     free(worker->batches);
+    free(worker->counts);
     free(worker->metrics);
     if (worker->wake >= 0)
         close(worker->wake);
@@ -59,6 +62,14 @@ soma_worker_batch(soma_worker *worker, soma_served *served)
 {
     soma_batch *batch = &worker->batches[served->index];
     return soma_batch_create(batch, served, NULL) ? NULL : batch;
+}
+
+soma_counts *
+soma_worker_counts(soma_worker *worker, const soma_served *served)
+{
+    soma_counts *counts = &worker->counts[served->index];
+    soma_counts_begin(counts, served->serial);
+    return counts;
 }
 
 /* Gives back the memory of batches whose models are gone. */
@@ -91,6 +102,7 @@ soma_worker_predict(soma_request *request)
 {
     soma_worker *worker = request->worker;
     bool large = request->offset < 0;
+    request->decoded = soma_worker_now();
     append(large ? &worker->large_end : &worker->parked_end, request);
     return large ? SOMA_PARKED : SOMA_SOON;
 }
@@ -103,14 +115,53 @@ finish(soma_request *request, const soma_snapshot *snapshot,
     soma_http_answer(request);
 }
 
+/* Requests that were predicted in one pass, of `pass` microseconds that ended
+ * at `passed`. */
+typedef struct tally {
+    uint64_t requests, rows, pass, passed;
+    uint64_t started, decoded; /* sums of the requests' times */
+} tally;
+
+static void
+tally_one(tally *t, const soma_request *request)
+{
+    t->requests++;
+    t->rows += (uint64_t)request->rows;
+    t->started += request->started;
+    t->decoded += request->decoded;
+}
+
+/* Once their answers are encoded. */
+static void
+count(soma_counts *c, const tally *t)
+{
+    uint64_t now = soma_worker_now(), n = t->requests;
+    soma_counts_add(c, SOMA_COUNT_REQUESTS, n);
+    soma_counts_add(c, SOMA_COUNT_ROWS, t->rows);
+    soma_counts_add(c, SOMA_COUNT_TOTAL_TIME, now * n - t->started);
+    soma_counts_add(c, SOMA_COUNT_INPUT_TIME, t->decoded - t->started);
+    soma_counts_add(c, SOMA_COUNT_QUEUE_TIME,
+                    (t->passed - t->pass) * n - t->decoded);
+    soma_counts_add(c, SOMA_COUNT_INFER_TIME, t->pass * n);
+    soma_counts_add(c, SOMA_COUNT_OUTPUT_TIME, now - t->passed);
+    atomic_store_explicit(&c->of[SOMA_COUNT_LAST], (uint64_t)soma_clock_now(),
+                          memory_order_relaxed);
+}
+
 void
 soma_worker_flush(soma_worker *worker, soma_batch *batch)
 {
-    const soma_spec *spec = &batch->served->spec;
-    const soma_snapshot *snapshot = soma_shelf_current(&batch->served->shelf);
+    soma_served *served = batch->served;
+    soma_counts *counts = soma_worker_counts(worker, served);
+    const soma_spec *spec = &served->spec;
+    const soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
+    uint64_t began = soma_worker_now();
     const float *scores =
         soma_batch_forward(batch, snapshot, batch->x, batch->rows);
+    tally t = {.passed = soma_worker_now()};
+    t.pass = t.passed - began;
     soma_metrics_batch(worker->metrics, batch->rows);
+    soma_counts_add(counts, SOMA_COUNT_BATCHES, 1);
     batch->rows = 0;
     soma_request **at = &worker->parked, *request;
     while ((request = *at)) {
@@ -121,9 +172,11 @@ soma_worker_flush(soma_worker *worker, soma_batch *batch)
         *at = request->next;
         if (worker->parked_end == &request->next)
             worker->parked_end = at;
+        tally_one(&t, request);
         finish(request, snapshot,
                scores + (size_t)request->offset * (size_t)spec->outputs);
     }
+    count(counts, &t);
 }
 
 /* One piece of the oldest large request. The others wait until it is done: so
@@ -143,6 +196,8 @@ predict_piece(soma_worker *worker)
         request->pinned = soma_shelf_current(&served->shelf);
         soma_snapshot_pin(request->pinned);
     }
+    soma_counts *counts = soma_worker_counts(worker, served);
+    uint64_t began = soma_worker_now();
     /* The request uses its model, so the batch is still that one's. */
     const float *scores =
         soma_batch_forward(&worker->batches[served->index], request->pinned,
@@ -150,6 +205,8 @@ predict_piece(soma_worker *worker)
     soma_metrics_batch(worker->metrics, rows);
     memcpy(request->scores + done * outputs, scores,
            (size_t)rows * outputs * sizeof *scores);
+    soma_counts_add(counts, SOMA_COUNT_BATCHES, 1);
+    request->passing += soma_worker_now() - began;
     request->done += rows;
     if (request->done < request->rows)
         return;
@@ -158,7 +215,10 @@ predict_piece(soma_worker *worker)
         worker->large_end = &worker->large;
     soma_snapshot *snapshot = request->pinned;
     request->pinned = NULL;
+    tally t = {.pass = request->passing, .passed = soma_worker_now()};
+    tally_one(&t, request);
     finish(request, snapshot, request->scores);
+    count(counts, &t);
     soma_snapshot_unpin(snapshot);
 }
 

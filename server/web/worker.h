@@ -11,12 +11,14 @@
 #define SOMA_WEB_WORKER_H
 
 #include "server/engine/batch.h"
+#include "server/engine/counts.h"
 #include "server/engine/metrics.h"
 #include "server/web/request.h"
 
 #include <pthread.h>
 
 typedef struct soma_web_options {
+    const char *version; /* of the program */
     const char *host;
     const char *port; /* "0": any free one */
     int workers;
@@ -27,6 +29,8 @@ typedef struct soma_web_options {
     int idle_timeout;         /* seconds */
     int drain;                /* seconds that stopping may take */
     double max_learning_rate; /* that a request may ask for */
+    /* Further paths, or NULL: of /ping and of /invocations */
+    const char *health_route, *predict_route;
 } soma_web_options;
 
 /* What all workers share. */
@@ -42,6 +46,7 @@ typedef struct soma_worker {
     int index; /* also as a reader */
     soma_metrics *metrics;
     soma_batch *batches; /* [SOMA_MAX_MODELS], by the models' index */
+    soma_counts *counts; /* the same */
     soma_request *parked, **parked_end; /* for the batches, oldest first */
     soma_request *large, **large_end;   /* with rows of their own, in turn */
     uint64_t removals;                  /* of models, that it has seen */
@@ -64,6 +69,9 @@ void soma_worker_free(soma_worker *worker);
 
 /* The model's batch; NULL: there is no memory for one. */
 soma_batch *soma_worker_batch(soma_worker *worker, soma_served *served);
+
+/* The worker's counts for this model. */
+soma_counts *soma_worker_counts(soma_worker *worker, const soma_served *served);
 
 /* Queues a request whose `rows` rows stand in its model's batch at `offset`,
  * or at its x. */

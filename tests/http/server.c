@@ -222,6 +222,10 @@ on_header(char *data, size_t size, size_t count, void *arg)
     keep_header(line, "Content-Type", a->type, sizeof a->type);
     keep_header(line, "Allow", a->allow, sizeof a->allow);
     keep_header(line, "Retry-After", a->retry, sizeof a->retry);
+    char length[24] = "";
+    keep_header(line, "Inference-Header-Content-Length", length, sizeof length);
+    if (*length)
+        a->head = strtoul(length, NULL, 10);
     return size * count;
 }
 
@@ -261,7 +265,7 @@ ask_over(void *curl, const server *s, const char *method, const char *path,
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &a.status);
     curl_slist_free_all(headers);
     if (a.body)
-        a.json = json_loadb(a.body, a.size, 0, NULL);
+        a.json = json_loadb(a.body, a.head ? a.head : a.size, 0, NULL);
     return a;
 }
 

@@ -58,8 +58,9 @@ typedef struct answer {
     long status;
     char *body;
     size_t size;
+    size_t head; /* Inference-Header-Content-Length, or 0 */
     char type[128], allow[64], retry[32];
-    json_t *json; /* the body, if it is JSON */
+    json_t *json; /* the body, or what is before a tensor's bytes */
 } answer;
 
 void free_answer(answer *a);

@@ -4,6 +4,7 @@
 
 #include "server/web/routes.h"
 
+#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,10 +145,17 @@ static void
 the_page_is_there(void **state)
 {
     (void)state;
-    answer a = get(&s, "/");
+    CURL *browser = curl_easy_init();
+    answer a = ask_over(browser, &s, "GET", "/", NULL, NULL, 0,
+                        "Accept: text/html,*/*;q=0.8");
     assert_int_equal(a.status, 200);
     assert_string_equal(a.type, "text/html; charset=utf-8");
     assert_non_null(strstr(a.body, "<h1>soma</h1>"));
+    free_answer(&a);
+    curl_easy_cleanup(browser);
+    a = get(&s, "/");
+    assert_int_equal(a.status, 200);
+    assert_string_equal(text_of(a.json, "status"), "alive");
     free_answer(&a);
 }
 
