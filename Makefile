@@ -198,6 +198,13 @@ test: test-deps
 # Everything that tests/run.sh runs.
 tests: $(BUILD)/soma $(UNIT_TESTS) $(HTTP_TESTS) $(FUZZ_TARGETS)
 
+## formats: files of the real exporters (PyTorch, scikit-learn, Keras), from PyPI
+.PHONY: formats
+formats: test-deps
+	$(Q)sh tests/install.sh python3 python3-venv binutils
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)sh tests/formats/run.sh $(BUILD)/soma build/formats
+
 ## crash: kill -9 for ROUNDS=n (100), then each system call failing in turn
 .PHONY: crash
 ROUNDS ?= 100

@@ -40,7 +40,7 @@ build(const export_options *o, const char *out,
 {
     const char *format = o->format;
     if (!format)
-        format = soma_onnx_is_name(out)        ? "onnx"
+        format = soma_onnx_is_name(out)         ? "onnx"
                  : ends_in(out, ".safetensors") ? "pytorch"
                                                 : "";
     if (!strcmp(format, "onnx"))

@@ -1,5 +1,4 @@
 /* soma import: from an ONNX file or a PyTorch state_dict to a model file. */
-#include "core/io/json.h"
 #include "core/io/onnx.h"
 #include "core/loss.h"
 #include "server/command.h"
@@ -66,23 +65,16 @@ sidecar_of(const import_options *o, char **text, soma_error *err)
         o->shape ? soma_shape_parse(o->shape, &rank, shape, err) : SOMA_OK;
     if (status)
         return status;
-    json_t *json = json_object(), *input = json_object(), *dims = json_array();
+    json_t *dims = rank ? json_array() : NULL;
     for (int i = 0; i < rank; i++)
-        soma_json_append(&dims, json_integer(shape[i]));
-    if (rank)
-        soma_json_set(&input, "shape", dims);
-    else
-        json_decref(dims);
-    soma_json_set(&input, "range", json_pack("[i, f]", 0, o->scale));
-    if (o->scale != 1)
-        soma_json_set(&input, "std", json_pack("[f]", o->scale));
-    soma_json_set(&json, "format", json_integer(1));
-    soma_json_set(&json, "input", input);
-    soma_json_set(&json, "activation", json_string(o->activation));
-    if (!strcmp(o->activation, "leaky_relu"))
-        soma_json_set(&json, "slope", json_real(o->slope));
-    soma_json_set(&json, "loss",
-                  json_string(o->loss ? o->loss : "softmax_cross_entropy"));
+        json_array_append_new(dims, json_integer(shape[i]));
+    bool leaky = !strcmp(o->activation, "leaky_relu");
+    json_t *json =
+        json_pack("{s:i, s:{s:o*, s:[i, f], s:[f]}, s:s, s:o*, s:s}", "format",
+                  1, "input", "shape", dims, "range", 0, o->scale, "std",
+                  o->scale, "activation", o->activation, "slope",
+                  leaky ? json_real(o->slope) : NULL, "loss",
+                  o->loss ? o->loss : "softmax_cross_entropy");
     *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return *text ? SOMA_OK : soma_error_memory(err, "a sidecar");

@@ -62,12 +62,12 @@ prepare(const soma_model *model, int i, int number, dense_out *out,
                                   "the first layer: beyond float32");
     snprintf(out->weight, sizeof out->weight, "%d.weight", number);
     snprintf(out->bias, sizeof out->bias, "%d.bias", number);
-    tensors[0] = (soma_tensor_out){
-        .name = out->weight,
-        .dtype = SOMA_F32,
-        .rank = 2,
-        .shape = {(uint64_t)layer->out, (uint64_t)layer->in},
-        .values = out->rows};
+    tensors[0] =
+        (soma_tensor_out){.name = out->weight,
+                          .dtype = SOMA_F32,
+                          .rank = 2,
+                          .shape = {(uint64_t)layer->out, (uint64_t)layer->in},
+                          .values = out->rows};
     tensors[1] = (soma_tensor_out){.name = out->bias,
                                    .dtype = SOMA_F32,
                                    .rank = 1,

@@ -14,7 +14,8 @@
 
 enum { GUARD_EXAMPLES = 2000 };
 
-static const char model_suffix[] = ".safetensors", journal_suffix[] = ".db";
+static const char *const model_suffixes[] = {".safetensors", ".onnx"};
+static const char journal_suffix[] = ".db";
 
 bool
 soma_registry_is_name(const char *name, size_t length)
@@ -34,6 +35,16 @@ ends_in(const char *name, const char *suffix)
     size_t length = strlen(name), tail = strlen(suffix);
     return length > tail && !strcmp(name + length - tail, suffix) &&
            name[0] != '.';
+}
+
+/* The length of a model file's name without its suffix, 0: it is none. */
+static size_t
+stem_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof model_suffixes / sizeof *model_suffixes; i++)
+        if (ends_in(name, model_suffixes[i]))
+            return strlen(name) - strlen(model_suffixes[i]);
+    return 0;
 }
 
 /* ---- The guard set ---- */
@@ -226,7 +237,7 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
 {
     const char *slash = strrchr(path, '/');
     const char *file = slash ? slash + 1 : path;
-    size_t length = strlen(file) - strlen(model_suffix);
+    size_t length = stem_of(file);
     char name[SOMA_MODEL_NAME + 1];
     if (!soma_registry_is_name(file, length))
         return soma_error_set(err, SOMA_E_ARGUMENT,
@@ -234,6 +245,11 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
                               "digits, '.', '_' or '-'",
                               path);
     snprintf(name, sizeof name, "%.*s", (int)length, file);
+    if (soma_registry_look_up(registry, name))
+        return soma_error_set(err, SOMA_E_CONFLICT,
+                              "%s: there is another file for a model \"%s\"; "
+                              "move one of them away",
+                              path, name);
     soma_checkpoint checkpoint = {0};
     soma_served *served;
     soma_status status = soma_checkpoint_read(path, NULL, &checkpoint, err);
@@ -246,7 +262,7 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
 static int
 is_model_file(const struct dirent *entry)
 {
-    return ends_in(entry->d_name, model_suffix);
+    return stem_of(entry->d_name) > 0;
 }
 
 static int
@@ -274,8 +290,9 @@ load_folder(soma_registry *registry, const char *folder, soma_error *err)
     free(entries);
     if (!status && count == 0)
         status = soma_error_set(err, SOMA_E_NOT_FOUND,
-                                "%s: no model file (*%s) in this folder",
-                                folder, model_suffix);
+                                "%s: no model file (*.safetensors, *.onnx) in "
+                                "this folder",
+                                folder);
     return status;
 }
 
@@ -284,17 +301,19 @@ soma_registry_load_files(soma_registry *registry, soma_error *err)
 {
     struct stat st;
     const char *path = registry->options.models;
+    const char *slash = strrchr(path, '/');
     soma_status status;
     if (stat(path, &st))
         status = soma_error_errno(err, "opening", path);
     else if (S_ISDIR(st.st_mode))
         status = load_folder(registry, path, err);
-    else if (ends_in(path, model_suffix))
+    else if (stem_of(slash ? slash + 1 : path))
         status = load_file(registry, path, err);
     else
         status = soma_error_set(err, SOMA_E_ARGUMENT,
-                                "%s: a model file's name ends in %s", path,
-                                model_suffix);
+                                "%s: a model file's name ends in .safetensors "
+                                "or .onnx",
+                                path);
     return status ? status : check_guards(registry, err);
 }
 
