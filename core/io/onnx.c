@@ -103,14 +103,20 @@ choose_loss(job *j, const soma_onnx_value *output,
 {
     const char *wanted = j->onnx.options->loss;
     const char *loss = link_of(output, scores);
+    const char *stored = json_string_value(json_object_get(j->stored, "loss"));
+    const soma_loss *own;
     soma_status status = SOMA_OK;
+    /* A sigmoid that is the last layer's own is no link. */
+    if (stored && !soma_loss_find(stored, &own, NULL) && !own->probabilities) {
+        *scores = bare(output);
+        loss = NULL;
+    }
     if (loss && wanted && strcmp(loss, wanted) != 0)
         return soma_error_set(err, SOMA_E_ARGUMENT,
                               "--loss %s: the file's last node makes it %s",
                               wanted, loss);
     if (!loss)
-        loss = wanted ? wanted
-                      : json_string_value(json_object_get(j->stored, "loss"));
+        loss = wanted ? wanted : stored;
     if (!loss)
         status = loss_of_scores(j, *scores, &loss, err);
     return status ? status : soma_loss_find(loss, &spec->loss, err);
