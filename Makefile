@@ -20,7 +20,8 @@ Q := $(if $(filter 0,$(VERBOSE)),@)
 
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
-	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler
+	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler \
+	libminizip-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
 	curl jq sqlite3 util-linux
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
@@ -28,7 +29,7 @@ DATA ?=
 PREFIX ?= /usr/local
 
 LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 \
-	libprotobuf-c
+	libprotobuf-c minizip
 WERROR ?=
 WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
