@@ -20,14 +20,16 @@ Q := $(if $(filter 0,$(VERBOSE)),@)
 
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
-	nettle-dev libsqlite3-dev
+	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler \
+	libminizip-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
 	curl jq sqlite3 util-linux
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
 
-LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3
+LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 \
+	libprotobuf-c minizip
 WERROR ?=
 WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
@@ -35,7 +37,7 @@ WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmis
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
 HARDEN := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 CFLAGS ?= $(OPT) -g $(HARDEN)
-CPPFLAGS += -I. -D_GNU_SOURCE
+CPPFLAGS += -I. -I$(BUILD) -D_GNU_SOURCE
 # pkg-config is asked when something is compiled, so that `make deps` works
 # before the libraries are there.
 LIB_CFLAGS = $(eval LIB_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(LIB_CFLAGS)
@@ -51,7 +53,7 @@ MAIN_SOURCES := server/main.c $(wildcard server/cmd_*.c)
 LIB_SOURCES := $(wildcard core/*.c core/io/*.c server/engine/*.c \
 	server/web/*.c) $(filter-out $(MAIN_SOURCES),$(wildcard server/*.c))
 MAIN_OBJECTS := $(MAIN_SOURCES:%.c=$(BUILD)/%.o)
-LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/core/io/onnx.pb-c.o
 UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
@@ -97,6 +99,21 @@ $(KERNELS): CFLAGS += -O3
 endif
 
 $(BUILD)/server/web/assets.o: server/web/openapi.json server/web/page.html
+
+# The messages of ONNX files, from our schema. What protoc-c writes is not
+# held to our warnings.
+$(BUILD)/core/io/onnx.pb-c.c $(BUILD)/core/io/onnx.pb-c.h &: core/io/onnx.proto
+	@mkdir -p $(@D)
+	@echo "  PROTO $<"
+	$(Q)protoc-c --c_out=$(BUILD) $<
+
+$(BUILD)/core/io/onnx.pb-c.o: $(BUILD)/core/io/onnx.pb-c.c
+	@echo "  CC    $<"
+	$(Q)$(COMPILE) -w -c -o $@ $<
+
+$(patsubst %.c,$(BUILD)/%.o,$(wildcard core/io/onnx*.c)) \
+	$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/unit/test_onnx*.c)): \
+	| $(BUILD)/core/io/onnx.pb-c.h
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -182,6 +199,13 @@ test: test-deps
 
 # Everything that tests/run.sh runs.
 tests: $(BUILD)/soma $(UNIT_TESTS) $(HTTP_TESTS) $(FUZZ_TARGETS)
+
+## formats: files of the real exporters (PyTorch, scikit-learn, Keras), from PyPI
+.PHONY: formats
+formats: test-deps
+	$(Q)sh tests/install.sh python3 python3-venv binutils
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)sh tests/formats/run.sh $(BUILD)/soma build/formats
 
 ## crash: kill -9 for ROUNDS=n (100), then each system call failing in turn
 .PHONY: crash

@@ -11,7 +11,7 @@
 enum { ROWS = 256 };
 
 typedef struct evaluate_options {
-    const char *dataset, *split, *label_column;
+    const char *dataset, *split, *label_column, *labels;
     bool json;
 } evaluate_options;
 
@@ -24,6 +24,9 @@ static const soma_option options[] = {
      "test or train, where the dataset has both."},
     {"label-column", "NAME", SOMA_OPTION_TEXT, NULL, 0, 0, AT(label_column),
      "Of a .csv; without it the first column."},
+    {"labels", "FILE", SOMA_OPTION_TEXT, NULL, 0, 0, AT(labels),
+     "Of a .npy: the array of labels; without it y.npy beside x.npy, "
+     "labels.npy beside images.npy."},
     {"json", NULL, SOMA_OPTION_SWITCH, NULL, 0, 0, AT(json),
      "Print one JSON object."},
     {.name = NULL}};
@@ -150,7 +153,7 @@ evaluate(const evaluate_options *o, const char *path, soma_error *err)
     if (!status)
         status = soma_model_data_open(
             &model, o->dataset, train ? SOMA_SPLIT_TRAIN : SOMA_SPLIT_TEST,
-            o->label_column, &dataset, err);
+            o->label_column, o->labels, &dataset, err);
     if (!status)
         status = soma_score_create(&score, model.model->spec.classes, err);
     if (!status)

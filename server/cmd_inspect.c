@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 typedef struct inspect_options {
-    const char *dataset, *label_column;
+    const char *dataset, *label_column, *labels;
     long rows;
 } inspect_options;
 
@@ -21,6 +21,9 @@ static const soma_option options[] = {
      "learn."},
     {"label-column", "NAME", SOMA_OPTION_TEXT, NULL, 0, 0, AT(label_column),
      "Of a .csv; without it the first column."},
+    {"labels", "FILE", SOMA_OPTION_TEXT, NULL, 0, 0, AT(labels),
+     "Of a .npy: the array of labels; without it y.npy beside x.npy, "
+     "labels.npy beside images.npy."},
     {"rows", "N", SOMA_OPTION_WHOLE, "1000", 1, 100000, AT(rows),
      "How many examples to look at."},
     {.name = NULL}};
@@ -142,8 +145,9 @@ inspect(const inspect_options *o, const char *path, soma_error *err)
     if (!status)
         print_model(path, &checkpoint, digest);
     if (!status && o->dataset)
-        status = soma_model_data_open(&checkpoint, o->dataset, SOMA_SPLIT_TEST,
-                                      o->label_column, &dataset, err);
+        status =
+            soma_model_data_open(&checkpoint, o->dataset, SOMA_SPLIT_TEST,
+                                 o->label_column, o->labels, &dataset, err);
     if (!status && o->dataset)
         status = examine(&checkpoint, &dataset,
                          dataset.count < o->rows ? dataset.count : (int)o->rows,

@@ -24,7 +24,8 @@ typedef struct train_options {
 static const soma_option options[] = {
     {"dataset", "PATH", SOMA_OPTION_TEXT, NULL, 0, 0, AT(dataset),
      "Examples to learn from: IDX files (MNIST), CIFAR-10's binary files, a "
-     ".csv, or a folder with a folder of PNG or JPEG pictures for each class."},
+     ".csv, a .npz or .npy, or a folder with a folder of PNG or JPEG pictures "
+     "for each class."},
     {"out", "FILE", SOMA_OPTION_TEXT, NULL, 0, 0, AT(out),
      "Model file to write (safetensors)."},
     {"from", "MODEL", SOMA_OPTION_TEXT, NULL, 0, 0, AT(from),
@@ -53,6 +54,9 @@ static const soma_option options[] = {
      "'channel' (of a table: column), of 'all' values, or 'none'."},
     {"label-column", "NAME", SOMA_OPTION_TEXT, NULL, 0, 0,
      AT(spec.label_column), "Of a .csv; without it the first column."},
+    {"labels", "FILE", SOMA_OPTION_TEXT, NULL, 0, 0, AT(spec.labels),
+     "Of a .npy: the array of labels; without it y.npy beside x.npy, "
+     "labels.npy beside images.npy."},
     {"shape", "CxHxW", SOMA_OPTION_TEXT, NULL, 0, 0, AT(spec.shape),
      "Scale pictures to this shape: 28x28 is grey, 3x32x32 RGB. Without it "
      "the first picture's."},

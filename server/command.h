@@ -17,6 +17,8 @@ int soma_cmd_serve(int argc, char **argv);
 int soma_cmd_train(int argc, char **argv);
 int soma_cmd_evaluate(int argc, char **argv);
 int soma_cmd_inspect(int argc, char **argv);
+int soma_cmd_import(int argc, char **argv);
+int soma_cmd_export(int argc, char **argv);
 int soma_cmd_replay(int argc, char **argv);
 int soma_cmd_journal(int argc, char **argv);
 int soma_cmd_health(int argc, char **argv);

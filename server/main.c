@@ -12,6 +12,8 @@ static const struct {
     {"train", soma_cmd_train, "train a model on a dataset"},
     {"evaluate", soma_cmd_evaluate, "score a model on a dataset"},
     {"inspect", soma_cmd_inspect, "show what a model file holds"},
+    {"import", soma_cmd_import, "make a model file of an ONNX or PyTorch file"},
+    {"export", soma_cmd_export, "make an ONNX or PyTorch file of a model file"},
     {"replay", soma_cmd_replay, "rebuild a version from a journal, and verify"},
     {"journal", soma_cmd_journal, "list, export, check or trim a journal"},
     {"health", soma_cmd_health, "ask a server whether it is ready"},

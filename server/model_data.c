@@ -12,12 +12,14 @@ soma_model_versus_rest(const soma_checkpoint *model)
 soma_status
 soma_model_data_open(const soma_checkpoint *model, const char *path,
                      soma_split split, const char *label_column,
-                     soma_dataset *dataset, soma_error *err)
+                     const char *labels, soma_dataset *dataset, soma_error *err)
 {
     const soma_spec *spec = &model->model->spec;
     int versus = soma_model_versus_rest(model);
-    soma_dataset_options options = {
-        .split = split, .label_column = label_column, .rank = spec->input.rank};
+    soma_dataset_options options = {.split = split,
+                                    .label_column = label_column,
+                                    .labels = labels,
+                                    .rank = spec->input.rank};
     memcpy(options.shape, spec->input.shape, sizeof options.shape);
     if (versus < 0 && model->classes.count)
         options.classes = &model->classes;

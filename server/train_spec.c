@@ -107,7 +107,8 @@ open_fresh(soma_train_spec *spec, const char *path, soma_dataset *dataset,
            soma_error *err)
 {
     soma_dataset_options options = {.split = SOMA_SPLIT_TRAIN,
-                                    .label_column = spec->label_column};
+                                    .label_column = spec->label_column,
+                                    .labels = spec->labels};
     soma_status status = SOMA_OK;
     if (spec->shape)
         status =
@@ -135,7 +136,7 @@ soma_train_open(soma_train_spec *spec, const char *path,
         return open_fresh(spec, path, dataset, err);
     spec->versus_rest_label = soma_model_versus_rest(from);
     return soma_model_data_open(from, path, SOMA_SPLIT_TRAIN,
-                                spec->label_column, dataset, err);
+                                spec->label_column, spec->labels, dataset, err);
 }
 
 static soma_status

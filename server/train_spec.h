@@ -11,6 +11,7 @@ typedef struct soma_train_spec {
     double slope;
     long pieces;
     const char *versus_rest, *classes, *normalise, *label_column, *shape;
+    const char *labels;
     int versus_rest_label; /* set by soma_train_open; -1: none */
 } soma_train_spec;
 

@@ -54,6 +54,8 @@ only cblas.h core/matrix.c
 only microhttpd.h server/web/http.c
 only sqlite3.h server/engine/sql.c
 only png.h core/io/picture_png.c
+only unzip.h core/io/npz.c
+only protobuf-c/protobuf-c.h
 only turbojpeg.h core/io/picture_jpeg.c
 
 for file in $core $io $engine $web server/*.[ch]; do

@@ -17,6 +17,7 @@
 
 #include "core/io/checkpoint_examples.h"
 #include "core/io/json.h"
+#include "core/io/onnx.h"
 #include "core/io/quote.h"
 #include "core/io/state_dict.h"
 #include "core/matrix.h"
@@ -318,6 +319,8 @@ soma_checkpoint_read(const char *path, const char *sidecar,
     soma_bytes bytes, beside = {NULL, 0};
     soma_safetensors st;
     *checkpoint = (soma_checkpoint){0};
+    if (soma_onnx_is_name(path))
+        return soma_onnx_read(path, NULL, checkpoint, err);
     soma_status status = soma_file_read(path, MAX_FILE, 0, &bytes, err);
     if (status)
         return status;

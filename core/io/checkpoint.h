@@ -37,7 +37,8 @@ typedef struct soma_checkpoint {
 
 void soma_checkpoint_free(soma_checkpoint *checkpoint);
 
-/* Reads a model file. A safetensors file without `soma` metadata (a PyTorch
+/* Reads a model file: safetensors, or ONNX (onnx.h) if its name ends in .onnx.
+ * A safetensors file without `soma` metadata (a PyTorch
  * state_dict) needs `sidecar`: the JSON text of the same object, as
  * the head of state_dict.c says; NULL means: use PATH.json if there is such a
  * file beside it. In the sidecar `layers` entries may leave out "units". For a

@@ -14,6 +14,7 @@ static const struct {
     {"idx", soma_idx_probe, soma_idx_open},
     {"cifar10", soma_cifar10_probe, soma_cifar10_open},
     {"csv", soma_csv_probe, soma_csv_open},
+    {"numpy", soma_npy_probe, soma_npy_open},
     {"pictures", soma_folder_probe, soma_folder_open},
 };
 
@@ -91,8 +92,8 @@ open_format(const char *path, const soma_dataset_options *options,
     return soma_error_set(
         err, SOMA_E_FORMAT,
         "%s: not a dataset; there are: IDX files (*-images-idx3-ubyte[.gz]), "
-        "CIFAR-10's *_batch*.bin, *.csv, or a folder of these or of a folder "
-        "of PNG or JPEG pictures for each class",
+        "CIFAR-10's *_batch*.bin, *.csv, *.npy, *.npz, or a folder of IDX or "
+        "CIFAR-10 files or of a folder of PNG or JPEG pictures for each class",
         path);
 }
 

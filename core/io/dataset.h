@@ -1,8 +1,8 @@
 /* Labelled examples from files, for training and evaluation.
  *
  * Formats are rows of a table in dataset.c; each row's reader has a file of
- * its own: IDX (MNIST, Fashion-MNIST), CIFAR-10 binary, CSV, a folder of
- * folders of pictures.
+ * its own: IDX (MNIST, Fashion-MNIST), CIFAR-10 binary, CSV, NumPy, a folder
+ * of folders of pictures.
  */
 #ifndef SOMA_CORE_IO_DATASET_H
 #define SOMA_CORE_IO_DATASET_H
@@ -32,6 +32,7 @@ typedef enum soma_split { SOMA_SPLIT_TRAIN, SOMA_SPLIT_TEST } soma_split;
 typedef struct soma_dataset_options {
     soma_split split;         /* for folders that hold both */
     const char *label_column; /* CSV: name of the column; NULL: the first */
+    const char *labels;       /* .npy: the file of labels; NULL: beside */
     int rank, shape[SOMA_MAX_RANK]; /* pictures: the shape to scale to;
                                        rank 0: that of the first picture */
     const soma_classes *classes;    /* the model's: names in a CSV or of folders
@@ -45,6 +46,7 @@ typedef struct soma_dataset_options {
  *   folder cifar10 or cifar-10-batches-bin of these            CIFAR-10, split
  *   *.bin with 3073-byte records                               CIFAR-10
  *   *.csv                                                      CSV
+ *   *.npz with images and labels, *.npy with labels beside     NumPy
  *   folder of folders, or with train/ and test/ of those       pictures
  * All is read into memory. `options` may be NULL: train, no names, no shape.
  * Errors name the file and the place in it. */

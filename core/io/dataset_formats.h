@@ -18,6 +18,7 @@
 bool soma_idx_probe(const char *path, soma_split split);
 bool soma_cifar10_probe(const char *path, soma_split split);
 bool soma_csv_probe(const char *path, soma_split split);
+bool soma_npy_probe(const char *path, soma_split split);
 bool soma_folder_probe(const char *path, soma_split split);
 
 soma_status soma_idx_open(const char *path, const soma_dataset_options *options,
@@ -26,6 +27,8 @@ soma_status soma_cifar10_open(const char *path,
                               const soma_dataset_options *options,
                               soma_dataset *dataset, soma_error *err);
 soma_status soma_csv_open(const char *path, const soma_dataset_options *options,
+                          soma_dataset *dataset, soma_error *err);
+soma_status soma_npy_open(const char *path, const soma_dataset_options *options,
                           soma_dataset *dataset, soma_error *err);
 soma_status soma_folder_open(const char *path,
                              const soma_dataset_options *options,

@@ -20,10 +20,13 @@
  * input.range are the values that clients send; mean and std must be in that
  * range too: a transforms.Normalize((0.1307,), (0.3081,)) behind ToTensor(),
  * which divides by 255, is mean 33.3 and std 78.6. There must be one entry in
- * "layers" for each nn.Linear, with the activation that follows it.
+ * "layers" for each nn.Linear, with the activation that follows it. In place
+ * of "layers" there may be "activation", that of all hidden layers, and with
+ * leaky_relu "slope"; "input.shape" may be left out: then it is flat.
  */
 #include "core/io/state_dict.h"
 
+#include "core/io/json.h"
 #include "core/io/quote.h"
 #include "core/model.h"
 
@@ -162,10 +165,51 @@ soma_state_dict_layers(const soma_safetensors *st, soma_dense **layers,
     return SOMA_OK;
 }
 
+/* "layers", from "activation": that of all but the last. */
+static soma_status
+add_layers(json_t *sidecar, int count, soma_error *err)
+{
+    json_t *layers = json_array();
+    for (int i = 0; i < count; i++) {
+        json_t *layer = json_object();
+        json_t *slope = json_object_get(sidecar, "slope");
+        json_t *activation = json_object_get(sidecar, "activation");
+        if (i + 1 < count)
+            soma_json_set(&layer, "activation", json_incref(activation));
+        if (i + 1 < count && slope)
+            soma_json_set(&layer, "slope", json_incref(slope));
+        soma_json_append(&layers, layer);
+    }
+    if (!layers || json_object_set_new(sidecar, "layers", layers))
+        return soma_error_memory(err, "sidecar");
+    return SOMA_OK;
+}
+
+static soma_status
+add_shape(json_t *sidecar, const soma_tensor *weight, soma_error *err)
+{
+    json_t *input = json_object_get(sidecar, "input");
+    if (!json_is_object(input) || json_object_get(input, "shape"))
+        return SOMA_OK;
+    json_t *shape = json_array();
+    soma_json_append(&shape, json_integer((json_int_t)weight->shape[1]));
+    if (!shape || json_object_set_new(input, "shape", shape))
+        return soma_error_memory(err, "sidecar");
+    return SOMA_OK;
+}
+
 soma_status
 soma_state_dict_units(const soma_dense *layers, int count, json_t *sidecar,
                       soma_error *err)
 {
+    soma_status status = SOMA_OK;
+    if (!json_object_get(sidecar, "layers") &&
+        json_is_string(json_object_get(sidecar, "activation")))
+        status = add_layers(sidecar, count, err);
+    if (!status && count)
+        status = add_shape(sidecar, layers[0].weight, err);
+    if (status)
+        return status;
     json_t *list = json_object_get(sidecar, "layers");
     if (!json_is_array(list))
         return soma_error_set(err, SOMA_E_FORMAT,

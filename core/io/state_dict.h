@@ -1,7 +1,8 @@
-/* PyTorch state_dicts. Private to core/io. */
+/* PyTorch state_dicts. */
 #ifndef SOMA_CORE_IO_STATE_DICT_H
 #define SOMA_CORE_IO_STATE_DICT_H
 
+#include "core/io/checkpoint.h"
 #include "core/io/safetensors.h"
 
 #include <jansson.h>
@@ -17,8 +18,17 @@ soma_status soma_state_dict_layers(const soma_safetensors *st,
                                    soma_dense **layers, int *count,
                                    soma_error *err);
 
-/* Puts into each entry of sidecar.layers the "units" that it leaves out. */
+/* Puts into each entry of sidecar.layers the "units" that it leaves out, and
+ * makes "layers" of "activation", "input.shape" of the first layer. */
 soma_status soma_state_dict_units(const soma_dense *layers, int count,
                                   json_t *sidecar, soma_error *err);
+
+/* The other way: a state_dict of nn.Sequential(nn.Linear, activation, ...),
+ * "0.weight" [out, in], "0.bias" [out], "2.weight"...; the numbers of layers
+ * count activations, identity has none. The normalisation is folded into the
+ * first layer. SOMA_E_UNSUPPORTED for maxout, which PyTorch does not have;
+ * SOMA_E_LIMIT where folding it leaves float32. */
+soma_status soma_state_dict_build(const soma_checkpoint *checkpoint,
+                                  soma_bytes *bytes, soma_error *err);
 
 #endif

@@ -244,14 +244,11 @@ soma_registry_unload_now(soma_registry *registry, const char *name,
 
 /* ---- The folder ---- */
 
-static const char suffix[] = ".safetensors";
-
 static int
 is_model_file(const struct dirent *entry)
 {
-    size_t length = strlen(entry->d_name), tail = sizeof suffix - 1;
-    return length > tail && !strcmp(entry->d_name + length - tail, suffix) &&
-           soma_registry_is_name(entry->d_name, length - tail);
+    return soma_registry_is_name(entry->d_name,
+                                 soma_registry_stem(entry->d_name));
 }
 
 /* The only file, where that is what --models names. */
@@ -260,9 +257,9 @@ one_file(const char *path)
 {
     char **names = calloc(2, sizeof *names);
     const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
-    size_t length = strlen(file);
-    if (names && length > sizeof suffix - 1 && !access(path, F_OK))
-        names[0] = strndup(file, length - (sizeof suffix - 1));
+    size_t length = soma_registry_stem(file);
+    if (names && length && !access(path, F_OK))
+        names[0] = strndup(file, length);
     return names;
 }
 
@@ -279,7 +276,7 @@ soma_registry_files(const soma_registry *registry)
         return NULL;
     char **names = calloc((size_t)count + 1, sizeof *names);
     for (int i = 0; i < count; i++) {
-        size_t length = strlen(entries[i]->d_name) - (sizeof suffix - 1);
+        size_t length = soma_registry_stem(entries[i]->d_name);
         if (names)
             names[i] = strndup(entries[i]->d_name, length);
         free(entries[i]);

@@ -11,10 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { GUARD_EXAMPLES = 2000 };
 
-static const char model_suffix[] = ".safetensors", journal_suffix[] = ".db";
+/* Of two files with one name the first counts. */
+static const char *const model_suffixes[] = {".safetensors", ".onnx"};
+enum { SUFFIXES = sizeof model_suffixes / sizeof *model_suffixes };
+static const char journal_suffix[] = ".db";
 
 bool
 soma_registry_is_name(const char *name, size_t length)
@@ -34,6 +38,15 @@ ends_in(const char *name, const char *suffix)
     size_t length = strlen(name), tail = strlen(suffix);
     return length > tail && !strcmp(name + length - tail, suffix) &&
            name[0] != '.';
+}
+
+size_t
+soma_registry_stem(const char *name)
+{
+    for (size_t i = 0; i < SUFFIXES; i++)
+        if (ends_in(name, model_suffixes[i]))
+            return strlen(name) - strlen(model_suffixes[i]);
+    return 0;
 }
 
 /* ---- The guard set ---- */
@@ -260,14 +273,20 @@ soma_registry_path(const soma_registry *registry, const char *name, char *path,
     const char *models = registry->options.models;
     if (!soma_registry_is_name(name, strlen(name)))
         return false;
-    if (!stat(models, &st) && S_ISDIR(st.st_mode))
-        return snprintf(path, size, "%s/%s%s", models, name, model_suffix) <
-               (int)size;
-    const char *slash = strrchr(models, '/'),
-               *file = slash ? slash + 1 : models;
-    size_t length = strlen(name);
-    return !strncmp(file, name, length) &&
-           !strcmp(file + length, model_suffix) &&
+    if (!stat(models, &st) && S_ISDIR(st.st_mode)) {
+        for (size_t i = 0; i < SUFFIXES; i++) {
+            int length = snprintf(path, size, "%s/%s%s", models, name,
+                                  model_suffixes[i]);
+            if (length < (int)size && !access(path, F_OK))
+                return true;
+        }
+        return snprintf(path, size, "%s/%s%s", models, name,
+                        model_suffixes[0]) < (int)size;
+    }
+    const char *slash = strrchr(models, '/');
+    const char *file = slash ? slash + 1 : models;
+    return soma_registry_stem(file) == strlen(name) &&
+           !strncmp(file, name, strlen(name)) &&
            snprintf(path, size, "%s", models) < (int)size;
 }
 
@@ -299,7 +318,7 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
 {
     const char *slash = strrchr(path, '/');
     const char *file = slash ? slash + 1 : path;
-    size_t length = strlen(file) - strlen(model_suffix);
+    size_t length = soma_registry_stem(file);
     char name[SOMA_MODEL_NAME + 1];
     if (!soma_registry_is_name(file, length))
         return soma_error_set(err, SOMA_E_ARGUMENT,
@@ -307,6 +326,11 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
                               "digits, '.', '_' or '-'",
                               path);
     snprintf(name, sizeof name, "%.*s", (int)length, file);
+    if (soma_registry_look_up(registry, name))
+        return soma_error_set(err, SOMA_E_CONFLICT,
+                              "%s: there is another file for a model \"%s\"; "
+                              "move one of them away",
+                              path, name);
     soma_checkpoint checkpoint = {0};
     soma_file_id id;
     soma_served *served;
@@ -322,7 +346,7 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
 static int
 is_model_file(const struct dirent *entry)
 {
-    return ends_in(entry->d_name, model_suffix);
+    return soma_registry_stem(entry->d_name) > 0;
 }
 
 static int
@@ -350,8 +374,9 @@ load_folder(soma_registry *registry, const char *folder, soma_error *err)
     free(entries);
     if (!status && count == 0)
         status = soma_error_set(err, SOMA_E_NOT_FOUND,
-                                "%s: no model file (*%s) in this folder",
-                                folder, model_suffix);
+                                "%s: no model file (*.safetensors, *.onnx) in "
+                                "this folder",
+                                folder);
     return status;
 }
 
@@ -360,17 +385,19 @@ soma_registry_load_files(soma_registry *registry, soma_error *err)
 {
     struct stat st;
     const char *path = registry->options.models;
+    const char *slash = strrchr(path, '/');
     soma_status status;
     if (stat(path, &st))
         status = soma_error_errno(err, "opening", path);
     else if (S_ISDIR(st.st_mode))
         status = load_folder(registry, path, err);
-    else if (ends_in(path, model_suffix))
+    else if (soma_registry_stem(slash ? slash + 1 : path))
         status = load_file(registry, path, err);
     else
         status = soma_error_set(err, SOMA_E_ARGUMENT,
-                                "%s: a model file's name ends in %s", path,
-                                model_suffix);
+                                "%s: a model file's name ends in .safetensors "
+                                "or .onnx",
+                                path);
     return status ? status : check_guards(registry, err);
 }
 

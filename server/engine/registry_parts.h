@@ -19,6 +19,9 @@ bool soma_served_is_used(soma_served *served);
 soma_status soma_registry_load_files(soma_registry *registry, soma_error *err);
 soma_status soma_registry_load_forks(soma_registry *registry, soma_error *err);
 
+/* The length of a model file's name without its suffix, 0: it is none. */
+size_t soma_registry_stem(const char *name);
+
 /* The path of the model file `name`; false: a name, or a file, that cannot be.
  */
 bool soma_registry_path(const soma_registry *registry, const char *name,

@@ -167,9 +167,7 @@ take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
     return soma_input_model(request, NULL, refusal) &&
            take_top_k(request, NULL, refusal) &&
            take_remember(request, NULL, refusal) &&
-           (kind == SOMA_BODY_BYTES
-                ? soma_input_bytes(request, max_rows, refusal)
-                : soma_input_picture(request, refusal)) &&
+           soma_input_other(request, kind, max_rows, refusal) &&
            soma_api_place_rows(request, request->floats.data, refusal);
 }
 

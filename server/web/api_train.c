@@ -273,8 +273,7 @@ take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
                            "the label is missing: add ?label= to the URL");
     if (!soma_input_label_text(request->served, request->label, &label,
                                refusal) ||
-        !(kind == SOMA_BODY_BYTES ? soma_input_bytes(request, max_rows, refusal)
-                                  : soma_input_picture(request, refusal)) ||
+        !soma_input_other(request, kind, max_rows, refusal) ||
         !make_room(request, (size_t)request->rows, refusal))
         return false;
     for (int i = 0; i < request->rows; i++)

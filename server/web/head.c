@@ -92,8 +92,8 @@ soma_head_check_body(const soma_head *head, soma_request *request)
                soma_body_kind_of(head->type) == SOMA_BODY_OTHER) {
         soma_reply_error(request, 415, "unsupported_type",
                          "Content-Type: expected application/json, "
-                         "application/octet-stream, image/png or image/jpeg, "
-                         "got %.64s",
+                         "application/octet-stream, application/x-npy, "
+                         "image/png or image/jpeg, got %.64s",
                          head->type);
     } else if (!soma_request_expect(request, head->size)) {
         soma_reply_busy(request);

@@ -52,6 +52,7 @@ soma_body_kind_of(const char *type)
         {"application/json", SOMA_BODY_JSON},
         {"application/x-www-form-urlencoded", SOMA_BODY_JSON},
         {"application/octet-stream", SOMA_BODY_BYTES},
+        {"application/x-npy", SOMA_BODY_NPY},
         {"image/png", SOMA_BODY_PICTURE},
         {"image/jpeg", SOMA_BODY_PICTURE},
     };

@@ -3,6 +3,7 @@
  *     application/json           see document.h (also without a type, and
  *                                for curl's default form type)
  *     application/octet-stream   one byte a value, one or more examples
+ *     application/x-npy          a NumPy array of one or more examples
  *     image/png, image/jpeg      one picture, scaled to the model's shape
  */
 #ifndef SOMA_WEB_INPUT_H
@@ -14,6 +15,7 @@
 typedef enum soma_body_kind {
     SOMA_BODY_JSON,
     SOMA_BODY_BYTES,
+    SOMA_BODY_NPY,
     SOMA_BODY_PICTURE,
     SOMA_BODY_OTHER
 } soma_body_kind;
@@ -35,11 +37,17 @@ int soma_input_rows(const soma_array *array, const soma_floats *floats,
                     const soma_spec *spec, int max_rows, const char *where,
                     bool *list, soma_refusal *refusal);
 
-/* Appends the rows of a body of bytes or a picture to request->floats, by the
- * shape of request->served; sets rows and list. False: refusal. */
+/* Appends the rows of a body of bytes, an array or a picture to
+ * request->floats, by the shape of request->served; sets rows and list. False:
+ * refusal. */
 bool soma_input_bytes(soma_request *request, int max_rows,
                       soma_refusal *refusal);
+bool soma_input_npy(soma_request *request, int max_rows, soma_refusal *refusal);
 bool soma_input_picture(soma_request *request, soma_refusal *refusal);
+
+/* Whichever of these the body is. */
+bool soma_input_other(soma_request *request, soma_body_kind kind, int max_rows,
+                      soma_refusal *refusal);
 
 /* Parses the JSON body, which must be an object. */
 bool soma_input_json(soma_request *request, soma_document *document,
