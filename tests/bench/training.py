@@ -225,6 +225,7 @@ def main():
     print(f"{cores} cores, load {load:.2f}, {ROUNDS} rounds of {WINDOW:g} s, "
           "in turn")
     report = {"cores": cores, "load": load, "single_steps": {}, "epochs": {},
+              "shapes": ["-".join(map(str, shape)) for shape in SHAPES],
               "not_measured": missing}
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {0})
