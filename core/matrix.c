@@ -12,7 +12,7 @@
 enum {
     LINE = 16,   /* floats of a cache line, which are copied together */
     TILE = 256,  /* rows, and */
-    DEPTH = 512, /* inputs at a time: so much of x (256 KiB) and of a panel (64
+    DEPTH = 512, /* inputs at a time: so much of x (512 KiB) and of a panel (128
                     KiB) stay in the second-level cache together */
     FEW = 6,     /* rows that read the weights once whatever DEPTH is */
 };
