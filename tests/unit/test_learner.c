@@ -1,5 +1,6 @@
 /* core/learner.c: one deterministic machine; its state; rehearsal. */
 #include "core/learner.h"
+#include "core/loss.h"
 #include "core/rehearsal.h"
 #include "tests/unit/nets.h"
 
@@ -9,7 +10,8 @@ static soma_error err;
 static float inputs[EXAMPLES * SIZE];
 static int labels[EXAMPLES];
 
-static const soma_learning plain = {.sgd = {.rate = 0.1f, .clip = 2},
+static const soma_learning plain = {.rule = SOMA_LEARNING_RULE,
+                                    .sgd = {.rate = 0.1f, .clip = 2},
                                     .rehearse = 5,
                                     .memory = 12,
                                     .max_steps = 6,
@@ -360,39 +362,84 @@ test_held_scores(void **state)
     soma_model_free(base);
 }
 
-/* ---- Progressive validation ---- */
-
+/* The base model reads what it was made to read: a learner that is taught a
+ * class under another name renames it, keeps that in its state, and the former
+ * rule has neither. */
 static void
-test_progressive(void **state)
+test_renaming(void **state)
 {
     (void)state;
-    static soma_progressive p;
-    /* Right with confidence 0.8, 8 times of 10: well calibrated. */
-    for (int i = 0; i < 500; i++) {
-        soma_prediction one = {.loss = 0.5f,
-                               .confidence = 0.85f,
-                               .label = 1,
-                               .predicted = i % 20 < 17 ? 1 : 2};
-        soma_progressive_add(&p, (uint64_t)i + 1, &one);
+    soma_memory kept;
+    soma_model *base = make_base();
+    soma_learning settings = plain;
+    soma_lesson lesson;
+    size_t size, without = 0;
+    int active[2], all, stream;
+    float x[SIZE];
+    make_memory(&kept, 40);
+    soma_workspace *ws =
+        soma_workspace_create(&base->spec, 1, SOMA_PASS_PREDICT, &err);
+    for (int i = 0; i < kept.count; i++) {
+        soma_memory_get(&kept, i, x);
+        kept.labels[i] = soma_loss_decide(base->spec.loss, CLASSES,
+                                          soma_pass_forward(base, ws, 1, x));
     }
-    soma_progress_report all = soma_progressive_report(&p, -1);
-    assert_int_equal(all.examples, 500);
-    assert_true(fabs(all.accuracy - 0.85) < 1e-9);
-    assert_true(fabs(all.loss - 0.5) < 1e-6);
-    assert_true(all.calibration_error < 1e-6);
-    assert_true(fabs(p.fading_accuracy - 0.85) < 0.02);
-    assert_int_equal(soma_progressive_report(&p, 2).examples, 0);
-    assert_int_equal(p.alarms, 0);
-    /* Then the loss rises: an alarm, once, and soon. */
-    for (int i = 0; i < 200; i++) {
-        soma_prediction one = {
-            .loss = 2, .confidence = 0.85f, .label = 2, .predicted = 1};
-        soma_progressive_add(&p, (uint64_t)i + 501, &one);
+    int from = kept.labels[0], to = (from + 1) % CLASSES;
+    settings.memory = 100;
+    for (settings.rule = 0; settings.rule < 2; settings.rule++) {
+        soma_learner *a = make(base, &kept, &settings);
+        for (uint64_t seq = 1; seq <= 200; seq++) {
+            int i = (int)(seq % (uint64_t)kept.count);
+            soma_memory_get(&kept, i, x);
+            int label = kept.labels[i] == from ? to : kept.labels[i];
+            nets_ok(soma_learner_learn(a, seq, x, label, 0, &lesson, &err),
+                    &err);
+        }
+        soma_learner_memory(a, &active[settings.rule], &all, &stream);
+        unsigned char *saved = state_of(a, &size);
+        soma_learner *b = make(base, &kept, &plain);
+        nets_ok(soma_learner_load(b, saved, size, &err), &err);
+        expect_same(a, b);
+        if (settings.rule) {
+            size_t at = 104 + base->spec.trainable * sizeof(float) +
+                        (size_t)kept.count * sizeof(int32_t);
+            assert_int_equal(size - without, CLASSES * sizeof(soma_opinion));
+            soma_opinion opinions[CLASSES];
+            memcpy(opinions, saved + at, sizeof opinions);
+            for (int k = 0; k < CLASSES; k++)
+                assert_int_equal(opinions[k].name, k == from ? to : k);
+            saved[at] = CLASSES; /* an opinion that names no class */
+            assert_int_equal(soma_learner_load(b, saved, size, &err),
+                             SOMA_E_FORMAT);
+        }
+        without = size;
+        free(saved);
+        soma_learner_free(a);
+        soma_learner_free(b);
     }
-    assert_int_equal(p.alarms, 1);
-    assert_in_range(p.last_alarm, 501, 540);
-    assert_true(soma_progressive_report(&p, -1).calibration_error > 0.2);
-    assert_true(soma_progressive_report(&p, 2).accuracy < 1e-9);
+    assert_true(active[0] < active[1]);
+    soma_workspace_free(ws);
+    soma_memory_free(&kept);
+    soma_model_free(base);
+}
+
+/* A journal of before goes on being learned by rule 0, and one of a newer soma
+ * is refused. */
+static void
+test_former_rule(void **state)
+{
+    (void)state;
+    unsigned char packed[SOMA_LEARNING_BYTES];
+    soma_learning former = plain, read;
+    former.rule = 0;
+    soma_learning_pack(&former, packed);
+    assert_int_equal(packed[2], 0); /* as it was when there was one rule */
+    nets_ok(soma_learning_unpack(packed, sizeof packed, &read, &err), &err);
+    assert_int_equal(read.rule, 0);
+    packed[2] = SOMA_LEARNING_RULE + 1;
+    assert_int_equal(soma_learning_unpack(packed, sizeof packed, &read, &err),
+                     SOMA_E_ARGUMENT);
+    assert_string_equal(err.text, "rule of learning: expected 0 to 1, got 2");
 }
 
 static void
@@ -428,7 +475,8 @@ main(void)
         cmocka_unit_test(test_retiring),
         cmocka_unit_test(test_reservoir),
         cmocka_unit_test(test_held_scores),
-        cmocka_unit_test(test_progressive),
+        cmocka_unit_test(test_renaming),
+        cmocka_unit_test(test_former_rule),
         cmocka_unit_test(test_settings),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
