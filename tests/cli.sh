@@ -107,6 +107,26 @@ says "inspect" 0 "maxout" "$soma" inspect "$(
 says "health of units" 0 "dead on average" "$soma" inspect models/mnist.safetensors \
     --dataset $fashion
 
+# ---- Files of other tools
+says "export to ONNX" 0 "bytes" "$soma" export models/fashion.safetensors \
+    "$dir/f.onnx"
+says "import of ONNX" 0 "784-256-128-10" "$soma" import "$dir/f.onnx" \
+    "$dir/f.safetensors"
+[ "$(digest models/fashion.safetensors)" = "$(digest "$dir/f.safetensors")" ]
+ok "the same weights through ONNX" $?
+[ "$(digest models/fashion.safetensors)" = "$(digest "$dir/f.onnx")" ]
+ok "an ONNX file is a model file" $?
+says "export of a state_dict" 0 "bytes" "$soma" export \
+    models/fashion.safetensors "$dir/net.safetensors"
+says "import of a state_dict" 0 "784-256-128-10" "$soma" import \
+    "$dir/net.safetensors" "$dir/back.safetensors" --activation relu
+says "the same accuracy" 0 "accuracy 89.6" "$soma" evaluate \
+    "$dir/back.safetensors" --dataset $fashion
+says "export to what" 2 "ends in .onnx or" "$soma" export \
+    models/mnist.safetensors "$dir/x.pt"
+says "output of no ONNX" 2 "are for ONNX files" "$soma" import \
+    "$dir/f.safetensors" "$dir/x.safetensors" --output y
+
 # ---- Folders of pictures
 for name in bag dress sneaker; do
     mkdir -p "$dir/pictures/$name"

@@ -206,7 +206,7 @@ read_classes(job *j, int count, soma_error *err)
     size_t there = own ? json_array_size(own) : found.texts + found.numbers;
     if (there != (size_t)count)
         return SOMA_OK;
-    soma_classes names = {0, calloc((size_t)count, sizeof(char *))};
+    soma_classes names = {0, calloc((size_t)count + 1, sizeof(char *))};
     if (!names.names)
         return soma_error_memory(err, "names of classes");
     for (; names.count < count; names.count++) {

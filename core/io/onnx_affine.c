@@ -176,7 +176,7 @@ soma_status
 soma_onnx_add(soma_onnx *onnx, const soma_onnx_node *node,
               soma_onnx_value **made, soma_error *err)
 {
-    pair p;
+    pair p = {NULL, NULL, false};
     soma_onnx_value *a = soma_onnx_arg(onnx, node, 0);
     soma_onnx_value *b = soma_onnx_arg(onnx, node, 1);
     double *slopes = NULL;
@@ -195,7 +195,7 @@ soma_status
 soma_onnx_sub(soma_onnx *onnx, const soma_onnx_node *node,
               soma_onnx_value **made, soma_error *err)
 {
-    pair p;
+    pair p = {NULL, NULL, false};
     double *scale = NULL;
     soma_status status = take_pair(onnx, node, "subtracts", &p, err);
     if (status)
@@ -230,7 +230,7 @@ soma_status
 soma_onnx_mul(soma_onnx *onnx, const soma_onnx_node *node,
               soma_onnx_value **made, soma_error *err)
 {
-    pair p;
+    pair p = {NULL, NULL, false};
     if (is_silu(onnx, node))
         return soma_onnx_refuse_activation(node, "SiLU (swish)", err);
     soma_status status = take_pair(onnx, node, "multiplies", &p, err);
@@ -243,7 +243,7 @@ soma_status
 soma_onnx_div(soma_onnx *onnx, const soma_onnx_node *node,
               soma_onnx_value **made, soma_error *err)
 {
-    pair p;
+    pair p = {NULL, NULL, false};
     soma_status status = take_pair(onnx, node, "divides", &p, err);
     if (status)
         return status;

@@ -189,7 +189,7 @@ soma_onnx_linear(soma_onnx *onnx, const soma_onnx_node *node,
     bool mirrored = out == 2 && is_mirrored(c->floats, size, b->floats) &&
                     text_is(soma_onnx_attr(node, "post_transform"), "LOGISTIC");
     soma_onnx_value *data = soma_onnx_derive(onnx, node, ONNX_SAME, from, err);
-    soma_onnx_value *scores;
+    soma_onnx_value *scores = NULL;
     if (!data)
         return err->status;
     data->is_whole = false;

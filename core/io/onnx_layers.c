@@ -143,7 +143,8 @@ open_layer(builder *b, const soma_onnx_node *node, size_t out, soma_error *err)
                                 "more than %d dense layers", SOMA_MAX_LAYERS);
     if (b->open && !b->open->activation)
         soma_activation_find("identity", &b->open->activation, NULL);
-    if (out > SOMA_MAX_UNITS || out * b->size > SOMA_MAX_PARAMS)
+    if (out < 1 || b->size < 1 || out > SOMA_MAX_UNITS ||
+        out * b->size > SOMA_MAX_PARAMS)
         return soma_onnx_refuse(node, err, SOMA_E_LIMIT,
                                 "more than %zu parameters", SOMA_MAX_PARAMS);
     soma_onnx_layer *layer = &net->layers[net->depth++];

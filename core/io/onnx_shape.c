@@ -233,7 +233,7 @@ soma_onnx_unsqueeze(soma_onnx *onnx, const soma_onnx_node *node,
 static void
 fill_index(const soma_onnx_value *from, const int *perm, int *index)
 {
-    int64_t at[ONNX_MAX_RANK] = {0}, steps[ONNX_MAX_RANK];
+    int64_t at[ONNX_MAX_RANK] = {0}, steps[ONNX_MAX_RANK] = {0};
     int64_t step = 1;
     for (int k = from->rank - 1; k >= 0; k--) {
         steps[k] = step;
@@ -258,7 +258,7 @@ soma_onnx_transpose(soma_onnx *onnx, const soma_onnx_node *node,
 {
     const soma_onnx_value *from = soma_onnx_arg(onnx, node, 0);
     const soma_onnx_attribute *attribute = soma_onnx_attr(node, "perm");
-    int rank = outer_rank(from), perm[ONNX_MAX_RANK], seen = 0;
+    int rank = outer_rank(from), perm[ONNX_MAX_RANK] = {0}, seen = 0;
     if (attribute && (int)attribute->n_ints != rank)
         return soma_onnx_refuse(node, err, SOMA_E_FORMAT,
                                 "perm does not fit the input");
