@@ -41,9 +41,10 @@ struct soma_trainer {
     soma_pupil pupil;
     char *path; /* of the journal; NULL: in memory */
     pthread_t thread;
-    bool running;      /* there is a thread; for whoever starts and stops it */
+    bool running; /* there is a thread; for whoever starts and stops it */
     bool resumed;
     _Atomic int state; /* soma_trainer_state */
+    soma_histogram commits;
 
     /* Shared with those who submit or ask, under `lock`: */
     pthread_mutex_t lock;
