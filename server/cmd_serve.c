@@ -272,7 +272,7 @@ announce(server *s)
     int count = soma_registry_list(&s->registry, list);
     snprintf(models, sizeof models, "%d", count);
     soma_log(SOMA_LOG_INFO, "serving", "address", address, "models", models,
-             "workers", workers, "version", SOMA_VERSION, NULL);
+             "workers", workers, "release", SOMA_VERSION, NULL);
     for (int i = 0; i < count; i++) {
         char parameters[24];
         snprintf(parameters, sizeof parameters, "%zu", list[i]->spec.trainable);
