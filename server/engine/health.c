@@ -11,12 +11,12 @@ soma_health_create(soma_health *health, const soma_spec *spec, soma_error *err)
     int units = 0;
     for (int i = 0; i < spec->depth; i++)
         units += spec->layers[i].units;
-    unsigned char *lively = calloc(2, (size_t)units);
+    unsigned char *lively = calloc(2, (size_t)units + 1);
     if (!lively)
         return soma_error_memory(err, "the health of units");
     pthread_mutex_init(&health->lock, NULL);
     health->halves[0].lively = lively;
-    health->halves[1].lively = lively + units;
+    health->halves[1].lively = lively + units + 1;
     health->units = units;
     return SOMA_OK;
 }
