@@ -207,6 +207,20 @@ formats: test-deps
 	$(Q)$(MAKE) --no-print-directory build
 	$(Q)sh tests/formats/run.sh $(BUILD)/soma build/formats
 
+# Prometheus is 100 MB, and the rest comes from PyPI.
+build/tools-venv/installed: tests/tools/requirements.txt
+	@rm -rf $(@D) && mkdir -p build
+	$(Q)python3 -m venv $(@D) && $(@D)/bin/pip install -q -r $<
+	@touch $@
+
+## tools: Prometheus, schemathesis and others against the real program
+.PHONY: tools
+tools: test-deps
+	$(Q)sh tests/install.sh python3 python3-venv prometheus docker-compose \
+		iproute2
+	$(Q)$(MAKE) --no-print-directory build build/tools-venv/installed
+	$(Q)BUILD=$(BUILD) sh tests/tools/run.sh build/tools-venv/bin/python
+
 ## crash: kill -9 for ROUNDS=n (100), then each system call failing in turn
 .PHONY: crash
 ROUNDS ?= 100

@@ -287,6 +287,12 @@ soma_pass_rows(const soma_workspace *ws)
 }
 
 const float *
+soma_pass_activations(const soma_workspace *ws, int layer)
+{
+    return ws->layers[layer].a;
+}
+
+const float *
 soma_pass_entered(const soma_workspace *ws, int layer)
 {
     return ws->layers[layer].in;

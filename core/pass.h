@@ -62,8 +62,10 @@ double soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
                         const soma_pass_options *options);
 
 /* Of the last pass (x must still be there): its rows; what entered a layer,
- * [rows x in]; after soma_pass_deltas: dL/dz, [rows x out]. */
+ * [rows x in]; what left it, [rows x units]; after soma_pass_deltas: dL/dz,
+ * [rows x out]. */
 int soma_pass_rows(const soma_workspace *ws);
+const float *soma_pass_activations(const soma_workspace *ws, int layer);
 const float *soma_pass_entered(const soma_workspace *ws, int layer);
 const float *soma_pass_delta(const soma_workspace *ws, int layer);
 

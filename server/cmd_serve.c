@@ -28,6 +28,12 @@ typedef struct server {
     int lock;             /* descriptor of the data folder's lock, or -1 */
 } server;
 
+static const char *
+origin_of(const server *s, const char *option)
+{
+    return soma_options_origin(&soma_config_command, &s->config.file, option);
+}
+
 /* "host:port", "[::1]:port" or ":port" (all addresses). */
 static soma_status
 split_listen(const char *text, server *s, soma_error *err)
@@ -41,7 +47,8 @@ split_listen(const char *text, server *s, soma_error *err)
     if (!colon || length >= sizeof s->host || !colon[1] ||
         strlen(colon + 1) >= sizeof s->port)
         return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "--listen: expected HOST:PORT, got \"%s\"", text);
+                              "%s: expected HOST:PORT, got \"%s\"",
+                              origin_of(s, "listen"), s->config.listen);
     memcpy(s->host, text, length);
     s->host[length] = '\0';
     memcpy(s->port, colon + 1, strlen(colon + 1) + 1);
@@ -85,23 +92,11 @@ adopt_routes(soma_web_options *options, soma_error *err)
     return SOMA_OK;
 }
 
-static soma_status
-set_up_log(const soma_config *config, soma_error *err)
+static void
+set_up_log(const soma_config *config)
 {
-    int level = soma_log_level_find(config->log_level);
-    bool json = !strcmp(config->log_format, "json");
-    if (level < 0)
-        return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "--log-level: expected debug, info, warning or "
-                              "error, got \"%s\"",
-                              config->log_level);
-    if (!json && strcmp(config->log_format, "text"))
-        return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "--log-format: expected text or json, got "
-                              "\"%s\"",
-                              config->log_format);
-    soma_log_setup((soma_log_level)level, json);
-    return SOMA_OK;
+    soma_log_setup((soma_log_level)soma_log_level_find(config->log_level),
+                   !strcmp(config->log_format, "json"));
 }
 
 static void
@@ -136,6 +131,15 @@ raise_limits(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static soma_status
+data_error(const server *s, soma_error *err, const char *doing,
+           const char *path)
+{
+    soma_error_errno(err, doing, path);
+    soma_error_prefix(err, "%s", origin_of(s, "data"));
+    return err->status;
+}
+
 /* Makes the folder, and locks it: two servers must not write the same
  * journals. The lock is the process's, and ends with it. */
 static soma_status
@@ -148,41 +152,36 @@ open_data(server *s, soma_error *err)
     if (!folder)
         return SOMA_OK;
     if (mkdir(folder, 0700) && errno != EEXIST)
-        return soma_error_errno(err, "--data: making", folder);
+        return data_error(s, err, "making", folder);
     if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode)) {
         errno = ENOTDIR;
-        return soma_error_errno(err, "--data: opening", folder);
+        return data_error(s, err, "opening", folder);
     }
     snprintf(path, sizeof path, "%s/soma.lock", folder);
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->lock < 0)
-        return soma_error_errno(err, "--data: making", path);
+        return data_error(s, err, "making", path);
     if (flock(s->lock, LOCK_EX | LOCK_NB))
         return errno == EWOULDBLOCK
                    ? soma_error_set(err, SOMA_E_CONFLICT,
-                                    "--data %s: another soma is using it",
-                                    folder)
-                   : soma_error_errno(err, "--data: locking", path);
+                                    "%s: %s: another soma is using it",
+                                    origin_of(s, "data"), folder)
+                   : data_error(s, err, "locking", path);
     return SOMA_OK;
 }
 
-/* One of three words, by its place among them. */
-static soma_status
-find_word(const char *option, const char *got, const char *const names[3],
-          int *which, soma_error *err)
+/* Of three words; the option's row has let no other one in. */
+static int
+place_of(const char *word, const char *const words[3])
 {
-    for (int i = 0; i < 3; i++)
-        if (!strcmp(got, names[i])) {
-            *which = i;
-            return SOMA_OK;
-        }
-    return soma_error_set(err, SOMA_E_ARGUMENT,
-                          "%s: expected %s, %s or %s, got \"%s\"", option,
-                          names[0], names[1], names[2], got);
+    int i = 2;
+    while (i > 0 && strcmp(word, words[i]))
+        i--;
+    return i;
 }
 
-static soma_status
-find_words(const soma_config *c, soma_trainer_options *options, soma_error *err)
+static void
+find_words(const soma_config *c, soma_trainer_options *options)
 {
     static const char *const bases[] = {[SOMA_BASE_REFUSE] = "refuse",
                                         [SOMA_BASE_RESTART] = "restart",
@@ -190,15 +189,9 @@ find_words(const soma_config *c, soma_trainer_options *options, soma_error *err)
     static const char *const actions[] = {[SOMA_GUARD_STOP] = "stop",
                                           [SOMA_GUARD_ROLL_BACK] = "rollback",
                                           [SOMA_GUARD_WARN] = "warn"};
-    int base = 0, action = 0;
-    soma_status status =
-        find_word("--new-base", c->new_base, bases, &base, err);
-    if (!status)
-        status =
-            find_word("--guard-action", c->guard_action, actions, &action, err);
-    options->new_base = (soma_new_base)base;
-    options->guard_action = (soma_guard_action)action;
-    return status;
+    options->new_base = (soma_new_base)place_of(c->new_base, bases);
+    options->guard_action =
+        (soma_guard_action)place_of(c->guard_action, actions);
 }
 
 static soma_status
@@ -234,10 +227,8 @@ open_registry(server *s, soma_error *err)
                              .keep_checkpoints = (int)c->keep_checkpoints,
                              .keep_keys = (uint64_t)c->keep_keys,
                              .keys_since = (int64_t)(c->keep_key_days * day)}}};
-    soma_status status = find_words(c, &options.trainer, err);
-    if (!status)
-        status = soma_registry_open(&s->registry, &options, err);
-    return status;
+    find_words(c, &options.trainer);
+    return soma_registry_open(&s->registry, &options, err);
 }
 
 static soma_status
@@ -282,7 +273,7 @@ announce(server *s)
     int count = soma_registry_list(&s->registry, list);
     snprintf(models, sizeof models, "%d", count);
     soma_log(SOMA_LOG_INFO, "serving", "address", address, "models", models,
-             "workers", workers, "version", SOMA_VERSION, NULL);
+             "workers", workers, "release", SOMA_VERSION, NULL);
     for (int i = 0; i < count; i++) {
         char parameters[24];
         snprintf(parameters, sizeof parameters, "%zu", list[i]->spec.trainable);
@@ -389,8 +380,7 @@ static soma_status
 serve(server *s, soma_error *err)
 {
     soma_status status = split_listen(s->config.listen, s, err);
-    if (!status)
-        status = set_up_log(&s->config, err);
+    set_up_log(&s->config);
     if (!status)
         status = adopt_routes(&s->web.options, err);
     if (!status)

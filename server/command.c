@@ -15,6 +15,12 @@ soma_command_start(const soma_command *command, int argc, char **argv,
         fprintf(stderr, "soma %s: %s\n", command->name, err.text);
         return SOMA_EXIT_USAGE;
     }
+    for (const soma_option *o = command->options; o->name && !help; o++)
+        if (o->kind == SOMA_OPTION_PRINT &&
+            *(const bool *)((const char *)fields + o->offset)) {
+            soma_options_print(command, fields, stdout);
+            return SOMA_EXIT_OK;
+        }
     if (!help)
         return -1;
     soma_options_help(command, stdout);

@@ -14,7 +14,17 @@
         name, value, SOMA_OPTION_NUMBER, fallback, low, high, AT(field), help  \
     }
 
+#define WORD(name, words, fallback, field, help)                               \
+    {                                                                          \
+        name, words, SOMA_OPTION_WORD, fallback, 0, 0, AT(field), help         \
+    }
+
 static const soma_option options[] = {
+    {"config", "FILE", SOMA_OPTION_FILE, NULL, 0, 0, AT(file),
+     "A JSON object of options: {\"workers\": 2, \"log-format\": "
+     "\"json\"}."},
+    {"print-config", NULL, SOMA_OPTION_PRINT, NULL, 0, 0, AT(print),
+     "Show each option's value and where it came from, and end."},
     TEXT("listen", "HOST:PORT", "127.0.0.1:8080", listen,
          "Address to listen on. Port 0 takes a free one; the log's first line "
          "says which."),
@@ -64,7 +74,7 @@ static const soma_option options[] = {
     NUMBER("guard-drop", "POINTS", "25", 0, 100, guard_drop,
            "Points of accuracy on its guard examples that a model may lose, "
            "beside its file, before --guard-action."),
-    TEXT("guard-action", "ACTION", "stop", guard_action,
+    WORD("guard-action", "stop|rollback|warn", "stop", guard_action,
          "stop (learn nothing more, /train answers 503), rollback (to the last "
          "version that was good, and go on) or warn (in the log)."),
     WHOLE("remember", "N", "10000", 0, 1e6, remember,
@@ -88,7 +98,7 @@ static const soma_option options[] = {
           "Newest Idempotency-Keys to remember; 0: all."),
     NUMBER("keep-key-days", "DAYS", "7", 0, 1e6, keep_key_days,
            "How long to remember them; 0: for ever."),
-    TEXT("new-base", "HOW", "refuse", new_base,
+    WORD("new-base", "refuse|restart|relearn", "refuse", new_base,
          "When a model file is not the one that its journal began with: "
          "refuse to start, restart (set the journal aside, begin anew) or "
          "relearn (the same, with its examples)."),
@@ -111,11 +121,14 @@ static const soma_option options[] = {
           "A connection on which nothing moves for so long is closed."),
     WHOLE("drain", "SECONDS", "10", 0, 3600, drain,
           "How long requests that have begun may take to end after SIGTERM."),
-    TEXT("log-level", "LEVEL", "info", log_level,
+    WORD("log-level", "debug|info|warning|error", "info", log_level,
          "debug (a line for each request), info, warning or error."),
-    TEXT("log-format", "FORMAT", "text", log_format, "text or json."),
+    WORD("log-format", "text|json", "text", log_format, "text or json."),
     {.name = NULL},
 };
+
+_Static_assert(sizeof options / sizeof *options <= SOMA_OPTIONS_MAX,
+               "soma_option_file has too few rows");
 
 const soma_command soma_config_command = {
     "serve",

@@ -6,6 +6,8 @@
 #include "server/options.h"
 
 typedef struct soma_config {
+    soma_option_file file;
+    bool print;
     const char *listen, *models, *default_model, *data;
     const char *log_level, *log_format;
     long workers;

@@ -71,6 +71,37 @@ store_switch(const char *text, const char *source, bool *field, soma_error *err)
     return refuse(source, text, "true or false", err);
 }
 
+/* Words are "one|two|three". */
+static bool
+is_among(const char *words, const char *text)
+{
+    size_t length = strlen(text);
+    for (; *words; words += strcspn(words, "|"), words += *words == '|')
+        if (strcspn(words, "|") == length && !memcmp(words, text, length))
+            return true;
+    return false;
+}
+
+static soma_status
+refuse_word(const soma_option *option, const char *source, const char *text,
+            soma_error *err)
+{
+    char expected[128];
+    size_t used = 0;
+    for (const char *at = option->value; *at;) {
+        size_t length = strcspn(at, "|");
+        bool last = !at[length];
+        used +=
+            (size_t)snprintf(expected + used, sizeof expected - used, "%s%.*s",
+                             at == option->value ? ""
+                             : last              ? " or "
+                                                 : ", ",
+                             (int)length, at);
+        at += length + !last;
+    }
+    return refuse(source, text, expected, err);
+}
+
 static soma_status
 store(const soma_option *option, const char *text, const char *source,
       void *fields, soma_error *err)
@@ -79,8 +110,18 @@ store(const soma_option *option, const char *text, const char *source,
     switch (option->kind) {
     case SOMA_OPTION_SWITCH:
         return store_switch(text, source, field, err);
+    case SOMA_OPTION_PRINT:
+        return store_switch(text, source, field, err);
+    case SOMA_OPTION_WORD:
+        if (!is_among(option->value, text))
+            return refuse_word(option, source, text, err);
+        *(const char **)field = text;
+        return SOMA_OK;
     case SOMA_OPTION_TEXT:
         *(const char **)field = text;
+        return SOMA_OK;
+    case SOMA_OPTION_FILE:
+        ((soma_option_file *)field)->path = *text ? text : NULL;
         return SOMA_OK;
     case SOMA_OPTION_WHOLE:
     case SOMA_OPTION_NUMBER:
@@ -89,28 +130,64 @@ store(const soma_option *option, const char *text, const char *source,
     return store_number(option, text, source, field, err);
 }
 
-/* Defaults and the environment, before the command line. */
+/* ---- Where values come from ---- */
+
+/* The command's file; NULL: it takes none. */
+static soma_option_file *
+file_of(const soma_command *command, void *fields)
+{
+    for (const soma_option *o = command->options; o->name; o++)
+        if (o->kind == SOMA_OPTION_FILE)
+            return (soma_option_file *)((char *)fields + o->offset);
+    return NULL;
+}
+
+static void
+note(const soma_command *command, void *fields, const soma_option *option,
+     const char *origin)
+{
+    soma_option_file *file = file_of(command, fields);
+    if (file)
+        snprintf(file->origins[option - command->options], SOMA_ORIGIN_TEXT,
+                 "%s", origin);
+}
+
 static soma_status
 store_defaults(const soma_command *command, void *fields, soma_error *err)
+{
+    soma_option_file *file = file_of(command, fields);
+    if (file)
+        file->path = NULL;
+    for (const soma_option *o = command->options; o->name; o++) {
+        void *field = (char *)fields + o->offset;
+        bool text = o->kind == SOMA_OPTION_TEXT || o->kind == SOMA_OPTION_WORD;
+        note(command, fields, o, "the default");
+        if (!o->fallback && text)
+            *(const char **)field = NULL;
+        else if (!o->fallback && (o->kind == SOMA_OPTION_SWITCH ||
+                                  o->kind == SOMA_OPTION_PRINT))
+            *(bool *)field = false;
+        soma_status status =
+            o->fallback ? store(o, o->fallback, o->name, fields, err) : SOMA_OK;
+        if (status)
+            return status;
+    }
+    return SOMA_OK;
+}
+
+static soma_status
+store_environment(const soma_command *command, void *fields, soma_error *err)
 {
     for (const soma_option *o = command->options; o->name; o++) {
         char variable[64];
         variable_name(o, variable, sizeof variable);
-        const char *text = getenv(variable), *source = variable;
-        if (!text) {
-            text = o->fallback;
-            source = o->name;
-        }
-        void *field = (char *)fields + o->offset;
-        if (!text && o->kind == SOMA_OPTION_TEXT)
-            *(const char **)field = NULL;
-        else if (!text && o->kind == SOMA_OPTION_SWITCH)
-            *(bool *)field = false;
-        if (!text)
-            continue;
-        soma_status status = store(o, text, source, fields, err);
+        const char *text = getenv(variable);
+        soma_status status =
+            text ? store(o, text, variable, fields, err) : SOMA_OK;
         if (status)
             return status;
+        if (text)
+            note(command, fields, o, variable);
     }
     return SOMA_OK;
 }
@@ -140,9 +217,10 @@ store_flag(const soma_command *command, int argc, char **argv, int *i,
                               command->name, flag, command->name);
     char source[64];
     snprintf(source, sizeof source, "--%s", option->name);
+    note(command, fields, option, source);
     if (equals)
         return store(option, equals + 1, source, fields, err);
-    if (option->kind == SOMA_OPTION_SWITCH)
+    if (option->kind == SOMA_OPTION_SWITCH || option->kind == SOMA_OPTION_PRINT)
         return store(option, "1", source, fields, err);
     if (*i + 1 >= argc)
         return soma_error_set(err, SOMA_E_ARGUMENT, "%s needs a value: %s",
@@ -150,22 +228,15 @@ store_flag(const soma_command *command, int argc, char **argv, int *i,
     return store(option, argv[++*i], source, fields, err);
 }
 
-soma_status
-soma_options_parse(const soma_command *command, int argc, char **argv,
-                   void *fields, const char **arguments, bool *help,
-                   soma_error *err)
+static soma_status
+store_arguments(const soma_command *command, int argc, char **argv,
+                void *fields, const char **arguments, soma_error *err)
 {
     int count = 0;
     bool options_end = false;
-    *help = false;
+    soma_status status = SOMA_OK;
     for (int i = 0; i < command->most; i++)
         arguments[i] = NULL;
-    for (int i = 0; i < argc; i++)
-        *help = *help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
-    if (*help)
-        return SOMA_OK;
-
-    soma_status status = store_defaults(command, fields, err);
     for (int i = 0; i < argc && !status; i++) {
         bool flag = argv[i][0] == '-' && argv[i][1] && !options_end;
         if (flag && !strcmp(argv[i], "--"))
@@ -185,6 +256,92 @@ soma_options_parse(const soma_command *command, int argc, char **argv,
                                 "an argument is missing; usage: soma %s %s",
                                 command->name, command->usage);
     return status;
+}
+
+/* The file's place among the others is below the environment; but only they
+ * say which file. So all is stored once without it, and then once more. */
+soma_status
+soma_options_parse(const soma_command *command, int argc, char **argv,
+                   void *fields, const char **arguments, bool *help,
+                   soma_error *err)
+{
+    *help = false;
+    for (int i = 0; i < argc; i++)
+        *help = *help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+    if (*help)
+        return SOMA_OK;
+    soma_option_file *file = file_of(command, fields);
+    if (file)
+        *file = (soma_option_file){.path = NULL};
+    soma_status status = store_defaults(command, fields, err);
+    if (!status)
+        status = store_environment(command, fields, err);
+    if (!status)
+        status = store_arguments(command, argc, argv, fields, arguments, err);
+    if (status || !file || !file->path)
+        return status;
+    const char *path = file->path;
+    status = store_defaults(command, fields, err);
+    file->path = path;
+    if (!status)
+        status = soma_options_read(command, fields, file, store, err);
+    if (!status)
+        status = store_environment(command, fields, err);
+    if (!status)
+        status = store_arguments(command, argc, argv, fields, arguments, err);
+    return status;
+}
+
+const char *
+soma_options_origin(const soma_command *command, const soma_option_file *file,
+                    const char *name)
+{
+    const soma_option *option = find(command, name, strlen(name));
+    return option ? file->origins[option - command->options] : name;
+}
+
+static void
+print_value(const soma_option *option, const void *field, char *text,
+            size_t size)
+{
+    const char *word = "";
+    switch (option->kind) {
+    case SOMA_OPTION_WHOLE:
+        snprintf(text, size, "%ld", *(const long *)field);
+        return;
+    case SOMA_OPTION_NUMBER:
+        snprintf(text, size, "%.10g", *(const double *)field);
+        return;
+    case SOMA_OPTION_SWITCH:
+    case SOMA_OPTION_PRINT:
+        word = *(const bool *)field ? "true" : "false";
+        break;
+    case SOMA_OPTION_FILE:
+        word = ((const soma_option_file *)field)->path;
+        break;
+    case SOMA_OPTION_TEXT:
+    case SOMA_OPTION_WORD:
+        word = *(const char *const *)field;
+        break;
+    }
+    snprintf(text, size, "%s", word ? word : "-");
+}
+
+void
+soma_options_print(const soma_command *command, const void *fields, FILE *to)
+{
+    const soma_option_file *file = NULL;
+    for (const soma_option *o = command->options; o->name; o++)
+        if (o->kind == SOMA_OPTION_FILE)
+            file = (const soma_option_file *)((const char *)fields + o->offset);
+    for (const soma_option *o = command->options; o->name; o++) {
+        char value[512];
+        if (o->kind == SOMA_OPTION_PRINT)
+            continue;
+        print_value(o, (const char *)fields + o->offset, value, sizeof value);
+        fprintf(to, "%-28s %-28s %s\n", o->name, value,
+                file ? file->origins[o - command->options] : "");
+    }
 }
 
 /* Help texts are one paragraph each; they are wrapped at column 79 behind a
@@ -211,6 +368,12 @@ soma_options_help(const soma_command *command, FILE *to)
 {
     fprintf(to, "usage: soma %s %s\n\n%s\n", command->name, command->usage,
             command->summary);
+    bool file = false;
+    for (const soma_option *o = command->options; o->name; o++)
+        file = file || o->kind == SOMA_OPTION_FILE;
+    if (file)
+        fprintf(to, "\nA flag counts more than the environment, that more than "
+                    "the file of --config.\n");
     if (command->options->name)
         fprintf(to, "\nOptions (each also as environment variable "
                     "SOMA_<OPTION>):\n");

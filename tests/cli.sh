@@ -232,6 +232,49 @@ sqlite3 "$journal" "UPDATE records SET label = label + 1 WHERE seq = 12"
 says "check finds a changed label" 1 "record 12 is damaged" "$soma" journal \
     check "$journal"
 
+# Options from a file: below the environment and flags, above the defaults.
+config() { # config NAME JSON CODE TEXT [argument...]
+    name=$1
+    printf '%s\n' "$2" >"$dir/config.json"
+    code=$3
+    text=$4
+    shift 4
+    says "config: $name" "$code" "$text" "$soma" serve \
+        --config "$dir/config.json" "$@"
+}
+row() { # row OPTION: its line of --print-config
+    sed -n "s/^$1  *//p" "$dir/out" | tr -s ' '
+}
+SOMA_MAX_ROWS=5
+export SOMA_MAX_ROWS
+config "print" '{"workers": 3, "max-rows": 4, "drain": 7, "models": "m"}' 0 \
+    "listen" --print-config --drain 8
+[ "$(row workers)" = "3 $dir/config.json: workers" ] &&
+    [ "$(row max-rows)" = "5 SOMA_MAX_ROWS" ] &&
+    [ "$(row drain)" = "8 --drain" ] &&
+    [ "$(row models)" = "m $dir/config.json: models" ] &&
+    [ "$(row log-level)" = "info the default" ]
+ok "each value and where it came from" $?
+unset SOMA_MAX_ROWS
+config "an unknown name" '{"max_body": 9000}' 2 \
+    '"max_body" is no option that a file can have; the nearest is "max-body"'
+config "a wrong kind" '{"workers": "2"}' 2 \
+    'config.json: workers: expected a number, got "2"'
+config "no whole number" '{"workers": 2.5}' 2 \
+    'config.json: workers: expected a whole number, 0 to 128, got "2.5"'
+config "a wrong word" '{"log-format": "xml"}' 2 \
+    'config.json: log-format: expected text or json, got "xml"'
+config "checked although a flag counts" '{"workers": 999}' 2 \
+    'config.json: workers: expected a whole number' --workers 1
+config "no object" '[1]' 2 "expected an object of options"
+config "no JSON" '{"workers": }' 2 "config.json, line 1:"
+config "twice" '{"drain": 1, "drain": 2}' 2 "duplicate"
+config "a further file" '{"config": "x"}' 2 '"config" is no option'
+config "where a bad address is from" '{"listen": "nope"}' 2 \
+    'config.json: listen: expected HOST:PORT, got "nope"'
+says "no such config" 2 "nowhere.json: No such file" "$soma" serve \
+    --config "$dir/nowhere.json"
+
 says "health without a server" 1 "" "$soma" health http://127.0.0.1:1
 says "health of nonsense" 2 "expected http://host:port" "$soma" health ftp://x
 says "version" 0 "soma 0." "$soma" version

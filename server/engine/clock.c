@@ -11,6 +11,14 @@ soma_clock_now(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+uint64_t
+soma_clock_ticks(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 void
 soma_clock_text(int64_t milliseconds, char text[SOMA_CLOCK_TEXT])
 {

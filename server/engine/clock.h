@@ -8,6 +8,9 @@
 /* Milliseconds since 1970, UTC. */
 int64_t soma_clock_now(void);
 
+/* Microseconds, monotonic. */
+uint64_t soma_clock_ticks(void);
+
 /* Such a time as "2026-11-24T02:46:56.721Z". */
 enum { SOMA_CLOCK_TEXT = 32 };
 void soma_clock_text(int64_t milliseconds, char text[SOMA_CLOCK_TEXT]);

@@ -1,5 +1,11 @@
 /* The log: one line an event, to stderr, as text or JSON.
  *
+ * As JSON each line is one object: "time" (RFC 3339, UTC, milliseconds),
+ * "level", "event", then the event's fields. A field has the same name and
+ * kind in all events: "model" whose event it is, "version" a number, "text"
+ * for people; of a request "id", "route", "status", "rows", "microseconds" and,
+ * where it came with a traceparent, "trace_id" and "span_id".
+ *
  * Thread-safe: a line is one write.
  */
 #ifndef SOMA_ENGINE_LOG_H
@@ -25,8 +31,8 @@ void soma_log_set_least(soma_log_level least);
 
 bool soma_log_wants(soma_log_level level);
 
-/* An event with fields: pairs of a name and a text, ended by NULL. Texts of
- * digits are written as numbers. */
+/* An event with fields: pairs of a name and a text, ended by NULL. Those
+ * that log.c lists are written as numbers. What does not fit a line is cut. */
 void soma_log(soma_log_level level, const char *event, ...)
     __attribute__((sentinel));
 

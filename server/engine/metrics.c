@@ -3,29 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* Upper ends: request microseconds, and rows. */
-static const uint64_t request_ends[SOMA_METRICS_BUCKETS] = {
-    50,    100,   250,    500,    1000,   2500,    5000,    10000,
-    25000, 50000, 100000, 250000, 500000, 1000000, 5000000, 30000000};
-static const uint64_t row_ends[SOMA_METRICS_BUCKETS] = {
+/* Upper ends. */
+static const uint64_t row_ends[SOMA_HISTOGRAM_BUCKETS] = {
     1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256};
 
 /* Statuses that soma answers with; anything else counts under the last. */
 static const int statuses[SOMA_METRICS_STATUSES] = {
     200, 400, 401, 403, 404, 405, 408, 409, 411,
     413, 414, 415, 429, 431, 500, 503, 507};
-
-static void
-observe(soma_histogram *histogram, const uint64_t *ends, uint64_t value)
-{
-    int i = 0;
-    while (i < SOMA_METRICS_BUCKETS && value > ends[i])
-        i++;
-    atomic_fetch_add_explicit(&histogram->buckets[i], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
-}
 
 static int
 status_index(int status)
@@ -40,25 +26,25 @@ void
 soma_metrics_request(soma_metrics *metrics, int route, int status,
                      uint64_t microseconds)
 {
-    observe(&metrics->requests[route][status_index(status)], request_ends,
-            microseconds);
+    soma_histogram_observe(&metrics->requests[route][status_index(status)],
+                           soma_histogram_times, microseconds);
 }
 
 void
 soma_metrics_batch(soma_metrics *metrics, int rows)
 {
-    observe(&metrics->batch_rows, row_ends, (uint64_t)rows);
+    soma_histogram_observe(&metrics->batch_rows, row_ends, (uint64_t)rows);
 }
 
 /* A histogram summed over the workers, in plain numbers. */
 typedef struct sum {
-    uint64_t buckets[SOMA_METRICS_BUCKETS + 1], total, sum;
+    uint64_t buckets[SOMA_HISTOGRAM_BUCKETS + 1], total, sum;
 } sum;
 
 static void
 add(sum *to, const soma_histogram *histogram)
 {
-    for (int i = 0; i <= SOMA_METRICS_BUCKETS; i++) {
+    for (int i = 0; i <= SOMA_HISTOGRAM_BUCKETS; i++) {
         uint64_t count =
             atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
         to->buckets[i] += count;
@@ -74,14 +60,14 @@ print_histogram(FILE *to, const char *name, const char *labels, const sum *s,
                 const uint64_t *ends, double unit)
 {
     uint64_t count = 0;
-    for (int i = 0; i < SOMA_METRICS_BUCKETS; i++) {
+    for (int i = 0; i < SOMA_HISTOGRAM_BUCKETS; i++) {
         count += s->buckets[i];
         fprintf(to, "%s_bucket{%sle=\"%g\"} %llu\n", name, labels,
                 (double)ends[i] / unit, (unsigned long long)count);
     }
     fprintf(to, "%s_bucket{%sle=\"+Inf\"} %llu\n", name, labels,
             (unsigned long long)s->total);
-    char braces[128] = "";
+    char braces[SOMA_MODEL_NAME + 16] = "";
     int length = (int)strlen(labels);
     if (length)
         snprintf(braces, sizeof braces, "{%.*s}", length - 1, labels);
@@ -93,9 +79,8 @@ static void
 print_requests(FILE *to, soma_metrics *const *metrics, int workers,
                const char *(*route_label)(int route))
 {
-    fputs("# HELP soma_request_seconds Time from a request's head to its "
-          "answer.\n# TYPE soma_request_seconds histogram\n",
-          to);
+    soma_metrics_head(to, "soma_request_seconds", "histogram",
+                      "Time from a request's head to its answer.");
     const char *route;
     for (int r = 0; (route = route_label(r)); r++)
         for (int s = 0; s < SOMA_METRICS_STATUSES; s++) {
@@ -108,7 +93,7 @@ print_requests(FILE *to, soma_metrics *const *metrics, int workers,
             snprintf(labels, sizeof labels, "route=\"%s\",status=\"%d\",",
                      route, statuses[s]);
             print_histogram(to, "soma_request_seconds", labels, &total,
-                            request_ends, 1e6);
+                            soma_histogram_times, 1e6);
         }
 }
 
@@ -118,42 +103,47 @@ print_batches(FILE *to, soma_metrics *const *metrics, int workers)
     sum total = {.total = 0};
     for (int w = 0; w < workers; w++)
         add(&total, &metrics[w]->batch_rows);
-    fputs("# HELP soma_batch_rows Rows of one forward pass.\n"
-          "# TYPE soma_batch_rows histogram\n",
-          to);
+    soma_metrics_head(to, "soma_batch_rows", "histogram",
+                      "Rows of one forward pass.");
     print_histogram(to, "soma_batch_rows", "", &total, row_ends, 1);
 }
 
-static void
-print_process(FILE *to)
+void
+soma_metrics_times(FILE *to, const char *name, const char *model,
+                   const soma_histogram *histogram)
 {
-    long pages = 0, resident = 0;
-    FILE *statm = fopen("/proc/self/statm", "re");
-    if (statm) {
-        if (fscanf(statm, "%ld %ld", &pages, &resident) != 2)
-            resident = 0;
-        fclose(statm);
-    }
-    fprintf(to,
-            "# HELP process_resident_memory_bytes Resident memory.\n"
-            "# TYPE process_resident_memory_bytes gauge\n"
-            "process_resident_memory_bytes %ld\n",
-            resident * sysconf(_SC_PAGESIZE));
+    char labels[SOMA_MODEL_NAME + 16];
+    sum total = {.total = 0};
+    add(&total, histogram);
+    if (!total.total)
+        return;
+    snprintf(labels, sizeof labels, "model=\"%s\",", model);
+    print_histogram(to, name, labels, &total, soma_histogram_times, 1e6);
+}
+
+void
+soma_metrics_head(FILE *to, const char *name, const char *type,
+                  const char *help)
+{
+    fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 char *
 soma_metrics_text(soma_metrics *const *metrics, int workers,
-                  soma_registry *registry,
+                  soma_registry *registry, const char *release,
                   const char *(*route_label)(int route), size_t *size)
 {
     char *text = NULL;
     FILE *to = open_memstream(&text, size);
     if (!to)
         return NULL;
+    soma_metrics_head(to, "soma_build_info", "gauge", "The program's version.");
+    fprintf(to, "soma_build_info{version=\"%s\"} 1\n", release);
     print_requests(to, metrics, workers, route_label);
     print_batches(to, metrics, workers);
     soma_metrics_models(to, registry);
-    print_process(to);
+    soma_metrics_layers(to, registry);
+    soma_metrics_process(to);
     if (fclose(to)) {
         free(text);
         return NULL;

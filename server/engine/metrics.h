@@ -6,6 +6,7 @@
 #ifndef SOMA_ENGINE_METRICS_H
 #define SOMA_ENGINE_METRICS_H
 
+#include "server/engine/histogram.h"
 #include "server/engine/registry.h"
 
 #include <stdio.h>
@@ -13,13 +14,7 @@
 enum {
     SOMA_METRICS_ROUTES = 64,
     SOMA_METRICS_STATUSES = 24,
-    SOMA_METRICS_BUCKETS = 16,
 };
-
-typedef struct soma_histogram {
-    _Atomic uint64_t buckets[SOMA_METRICS_BUCKETS + 1]; /* last: the rest */
-    _Atomic uint64_t sum; /* in the unit that was observed */
-} soma_histogram;
 
 typedef struct soma_metrics {
     /* Microseconds from the first byte of a request's head that was read to
@@ -34,11 +29,22 @@ void soma_metrics_batch(soma_metrics *metrics, int rows);
 
 /* metrics_models.c: what the models say of themselves. Within a turn. */
 void soma_metrics_models(FILE *to, soma_registry *registry);
+/* metrics_layers.c: of their layers and journals. Within a turn. */
+void soma_metrics_layers(FILE *to, soma_registry *registry);
+/* metrics_process.c */
+void soma_metrics_process(FILE *to);
+
+/* A family's head; one histogram of times in microseconds. */
+void soma_metrics_head(FILE *to, const char *name, const char *type,
+                       const char *help);
+void soma_metrics_times(FILE *to, const char *name, const char *model,
+                        const soma_histogram *histogram);
 
 /* The text of all workers' metrics and of the models' state, malloc'ed. Within
- * a turn. route_label gives the label of a route, NULL past the last. */
+ * a turn. release is the program's version; route_label gives the label of a
+ * route, NULL past the last. */
 char *soma_metrics_text(soma_metrics *const *metrics, int workers,
-                        soma_registry *registry,
+                        soma_registry *registry, const char *release,
                         const char *(*route_label)(int route), size_t *size);
 
 #endif

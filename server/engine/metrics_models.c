@@ -89,6 +89,12 @@ stopped(const view *v)
 }
 
 static double
+waiting(const view *v)
+{
+    return v->report.waiting;
+}
+
+static double
 remembered(const view *v)
 {
     return (double)v->recall.remembered;
@@ -131,6 +137,8 @@ static const family families[] = {
      guard_accuracy},
     {"soma_learning_stopped", "gauge",
      "1: /train answers 503 until somebody acts.", stopped},
+    {"soma_waiting_examples", "gauge", "Examples that wait to be learned.",
+     waiting},
     {"soma_remembered_inputs", "gauge",
      "Inputs that are remembered for a label to come.", remembered},
     {"soma_delayed_labels_total", "counter",
@@ -152,13 +160,6 @@ static const family class_families[] = {
 };
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
-
-static void
-print_head(FILE *to, const family *f)
-{
-    fprintf(to, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name,
-            f->type);
-}
 
 /* A label's value: backslash, quote and newline are escaped. */
 static void
@@ -228,7 +229,8 @@ soma_metrics_models(FILE *to, soma_registry *registry)
         report_classes(v);
     }
     for (size_t f = 0; f < COUNT(families); f++) {
-        print_head(to, &families[f]);
+        soma_metrics_head(to, families[f].name, families[f].type,
+                          families[f].help);
         for (int i = 0; i < count; i++) {
             double value = families[f].value(&views[i]);
             if (value >= 0)
@@ -237,7 +239,8 @@ soma_metrics_models(FILE *to, soma_registry *registry)
         }
     }
     for (size_t f = 0; f < COUNT(class_families); f++) {
-        print_head(to, &class_families[f]);
+        soma_metrics_head(to, class_families[f].name, class_families[f].type,
+                          class_families[f].help);
         for (int i = 0; i < count; i++)
             for (int c = 0; c < views[i].class_count; c++)
                 print_class(to, &class_families[f], &views[i], c);

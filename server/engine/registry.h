@@ -9,6 +9,7 @@
 #ifndef SOMA_ENGINE_REGISTRY_H
 #define SOMA_ENGINE_REGISTRY_H
 
+#include "server/engine/health.h"
 #include "server/engine/recall.h"
 #include "server/engine/trainer.h"
 
@@ -46,6 +47,7 @@ typedef struct soma_served {
     soma_shelf shelf;
     soma_trainer *trainer;
     soma_recall recall;
+    soma_health health;
     soma_leaving leaving;
     struct {
         _Alignas(64) _Atomic int count;

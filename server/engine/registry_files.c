@@ -300,9 +300,9 @@ soma_registry_rescan_now(soma_registry *registry)
 {
     soma_error err;
     char **files = soma_registry_files(registry);
-    soma_log(SOMA_LOG_INFO, "rescan", "models", registry->options.models, NULL);
+    soma_log(SOMA_LOG_INFO, "rescan", "folder", registry->options.models, NULL);
     if (!files || !*files) {
-        soma_log(SOMA_LOG_ERROR, "rescan-failed", "models",
+        soma_log(SOMA_LOG_ERROR, "rescan-failed", "folder",
                  registry->options.models, "text",
                  "no model file can be found there; nothing is changed", NULL);
         free(files);

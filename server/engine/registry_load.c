@@ -144,6 +144,7 @@ soma_served_free(soma_served *served)
     soma_trainer_stop(served->trainer);
     soma_shelf_free(&served->shelf);
     soma_recall_free(&served->recall);
+    soma_health_free(&served->health);
     soma_classes_free(&served->classes);
     soma_memory_free(&served->memory);
     soma_memory_free(&served->guard);
@@ -182,7 +183,10 @@ fill(soma_served *served, soma_registry *registry, soma_checkpoint *checkpoint,
     checkpoint->model = NULL;
     soma_recall_init(&served->recall, served->spec.input.size, o->recall,
                      o->recall_seconds);
-    return soma_shelf_create(&served->shelf, &registry->readers, model, err);
+    soma_status status =
+        soma_shelf_create(&served->shelf, &registry->readers, model, err);
+    return status ? status
+                  : soma_health_create(&served->health, &served->spec, err);
 }
 
 soma_status

@@ -181,10 +181,17 @@ soma_trainer_ask(soma_trainer *trainer, soma_trainer_report *report)
 {
     pthread_mutex_lock(&trainer->lock);
     *report = trainer->report;
+    report->waiting = trainer->waiting;
     pthread_mutex_unlock(&trainer->lock);
     report->state = (soma_trainer_state)atomic_load(&trainer->state);
     report->done = atomic_load(&trainer->replay.done);
     report->all = atomic_load(&trainer->replay.all);
+}
+
+const soma_histogram *
+soma_trainer_commits(const soma_trainer *trainer)
+{
+    return &trainer->commits;
 }
 
 /* ---- The thread ---- */

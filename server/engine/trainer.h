@@ -5,6 +5,7 @@
 
 #include "core/learner.h"
 #include "server/engine/clock.h"
+#include "server/engine/histogram.h"
 #include "server/engine/journal.h"
 #include "server/engine/snapshot.h"
 
@@ -142,6 +143,7 @@ typedef struct soma_trainer_report {
                             the journal's records alone; 0: all */
     uint64_t checkpoint; /* version of the newest one */
     int active, kept, stream; /* examples to rehearse */
+    int waiting;              /* examples to be learned */
     /* The guard set: its size (0: there is none); how many of it the model file
      * and the version that was judged last read right, and the latter's mean
      * loss. guard_judged 0: neither is known yet. */
@@ -159,6 +161,10 @@ soma_trainer *soma_trainer_start(const soma_trainer_options *options,
 /* From any thread. */
 bool soma_trainer_is_ready(const soma_trainer *trainer);
 void soma_trainer_ask(soma_trainer *trainer, soma_trainer_report *report);
+
+/* Microseconds of the appends that succeeded, fsync included. From any thread.
+ */
+const soma_histogram *soma_trainer_commits(const soma_trainer *trainer);
 
 /* From any thread. SOMA_E_BUSY when too many examples wait or the trainer is
  * recovering or stopping: the job was not taken, `done` will not be called. */

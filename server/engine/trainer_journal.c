@@ -296,23 +296,34 @@ on_saved(soma_trainer *trainer)
              "version", version, NULL);
 }
 
+static soma_status
+append(soma_trainer *trainer, const soma_journal_group *group, soma_error *err)
+{
+    uint64_t began = soma_clock_ticks();
+    soma_status status =
+        trainer->journal->backend->append(trainer->journal, group, err);
+    if (!status)
+        soma_histogram_observe(&trainer->commits, soma_histogram_times,
+                               soma_clock_ticks() - began);
+    return status;
+}
+
 soma_status
 soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
                     soma_error *err)
 {
-    const soma_journal_backend *backend = trainer->journal->backend;
     soma_journal_part part;
     group->part = soma_saver_part(&trainer->saver, &part) ? &part : NULL;
     if ((group->part && part.last) || trainer->lesson_count >= LESSONS) {
         group->lessons = trainer->lessons;
         group->lesson_count = trainer->lesson_count;
     }
-    soma_status status = backend->append(trainer->journal, group, err);
+    soma_status status = append(trainer, group, err);
     if (status == SOMA_E_NO_SPACE && group->part && group->count) {
         /* The examples may still fit where a checkpoint does not. */
         soma_saver_stop(&trainer->saver);
         group->part = NULL;
-        status = backend->append(trainer->journal, group, err);
+        status = append(trainer, group, err);
     }
     if (status == SOMA_E_NO_SPACE)
         return status;

@@ -44,6 +44,7 @@ struct soma_trainer {
     bool running; /* there is a thread; for whoever starts and stops it */
     bool resumed;
     _Atomic int state; /* soma_trainer_state */
+    soma_histogram commits;
 
     /* Shared with those who submit or ask, under `lock`: */
     pthread_mutex_t lock;

@@ -47,8 +47,9 @@ soma_api_metrics(soma_request *request)
     for (int i = 0; i < web->options.workers; i++)
         metrics[i] = web->workers[i].metrics;
     size_t size;
-    char *text = soma_metrics_text(metrics, web->options.workers, web->registry,
-                                   soma_route_label, &size);
+    char *text =
+        soma_metrics_text(metrics, web->options.workers, web->registry,
+                          web->options.version, soma_route_label, &size);
     if (!text)
         return soma_reply_error(request, 503, "out_of_memory",
                                 "no memory for the metrics");

@@ -6,6 +6,7 @@
 #include "server/web/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 void
@@ -28,6 +29,9 @@ soma_head_take(soma_head *head, const char *name, const char *value)
         head->accept = value;
     } else if (!strcasecmp(name, "Inference-Header-Content-Length")) {
         head->tensors = value;
+    } else if (!strcasecmp(name, "traceparent")) {
+        head->traces++;
+        head->trace = value;
     } else if (!strcasecmp(name, "Idempotency-Key")) {
         head->keys++;
         head->key = value;
@@ -72,6 +76,39 @@ soma_head_check_key(const soma_head *head, soma_request *request)
     request->inference_header = head->tensors;
     request->accept = head->accept;
     request->coding = head->coding;
+}
+
+/* "-" and digits, not all of them 0 where `some`; returns what follows, or
+ * NULL. */
+static const char *
+skip_hex(const char *text, size_t count, bool some)
+{
+    if (!text || strspn(text, "0123456789abcdef") != count ||
+        (some && strspn(text, "0") == count))
+        return NULL;
+    return text + count;
+}
+
+static const char *
+skip_dash(const char *text)
+{
+    return text && *text == '-' ? text + 1 : NULL;
+}
+
+/* version "-" trace-id "-" parent-id "-" trace-flags; versions above 00 may
+ * have more, after another "-". */
+void
+soma_head_take_trace(const soma_head *head, soma_request *request)
+{
+    const char *trace = skip_dash(skip_hex(head->trace, 2, false));
+    const char *span = skip_dash(skip_hex(trace, 32, true));
+    const char *flags = skip_dash(skip_hex(span, 16, true));
+    const char *end = skip_hex(flags, 2, false);
+    request->trace = NULL;
+    if (!end || head->traces != 1 || !strncmp(head->trace, "ff", 2))
+        return;
+    if (!*end || (*end == '-' && strncmp(head->trace, "00", 2) != 0))
+        request->trace = trace;
 }
 
 void

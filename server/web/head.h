@@ -14,8 +14,9 @@ typedef struct soma_head {
     const char *key;      /* Idempotency-Key */
     const char *accept;   /* Accept */
     const char *tensors;  /* Inference-Header-Content-Length */
+    const char *trace;    /* traceparent */
     size_t size;          /* of the body, by its length; 0: unknown */
-    int lengths, encodings, hosts, keys; /* how many there are */
+    int lengths, encodings, hosts, keys, traces; /* how many there are */
 } soma_head;
 
 void soma_head_take(soma_head *head, const char *name, const char *value);
@@ -23,6 +24,9 @@ void soma_head_take(soma_head *head, const char *name, const char *value);
 /* Each leaves a complete reply where it refuses the request. */
 void soma_head_check(const soma_head *head, soma_request *request);
 void soma_head_check_key(const soma_head *head, soma_request *request);
+/* W3C Trace Context, level 1: the request's trace, if there is exactly one
+ * good traceparent; another one is as good as none, says 2.2. */
+void soma_head_take_trace(const soma_head *head, soma_request *request);
 void soma_head_check_body(const soma_head *head, soma_request *request);
 
 #endif

@@ -149,6 +149,7 @@ begin(http_request *self, const char *method, const char *url)
     request->type = head.type;
     MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND,
                               take_argument, request);
+    soma_head_take_trace(&head, request);
     soma_head_check(&head, request);
     if (!request->reply.status)
         soma_head_check_key(&head, request);

@@ -250,20 +250,28 @@ soma_reply_constant(soma_request *request, const char *type, const void *data,
     return SOMA_DONE;
 }
 
+/* Each request for who asks for it; a bug, which is what status 500 is, for
+ * all. */
 static void
 log_request(const soma_request *request, uint64_t microseconds)
 {
-    if (!soma_log_wants(SOMA_LOG_DEBUG))
+    soma_log_level level =
+        request->reply.status == 500 ? SOMA_LOG_ERROR : SOMA_LOG_DEBUG;
+    if (!soma_log_wants(level))
         return;
-    char id[32], status[16], rows[16], time[24];
+    char id[32], status[16], rows[16], time[24], trace[33], span[17];
     snprintf(id, sizeof id, "%d-%llu", request->worker->index,
              (unsigned long long)request->id);
     snprintf(status, sizeof status, "%d", request->reply.status);
     snprintf(rows, sizeof rows, "%d", request->rows);
     snprintf(time, sizeof time, "%llu", (unsigned long long)microseconds);
-    soma_log(SOMA_LOG_DEBUG, "request", "id", id, "route",
+    const char *traced = request->trace;
+    snprintf(trace, sizeof trace, "%.32s", traced ? traced : "");
+    snprintf(span, sizeof span, "%.16s", traced ? traced + 33 : "");
+    soma_log(level, "request", "id", id, "route",
              soma_route_label(soma_route_index(request->route)), "status",
-             status, "rows", rows, "microseconds", time, NULL);
+             status, "rows", rows, "microseconds", time,
+             traced ? "trace_id" : NULL, trace, "span_id", span, NULL);
 }
 
 void

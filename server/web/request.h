@@ -55,6 +55,7 @@ typedef struct soma_request {
     const char *inference_header;       /* Inference-Header-Content-Length */
     const char *coding;                 /* Content-Encoding, or NULL */
     const char *accept;                 /* Accept, or NULL */
+    const char *trace; /* 32 digits of a trace, "-", 16 of a span; or NULL */
     /* The body; data[size] is a NUL: */
     char *body;
     size_t body_size, body_room;

@@ -14,9 +14,7 @@
 uint64_t
 soma_worker_now(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return soma_clock_ticks();
 }
 
 soma_status
@@ -160,6 +158,7 @@ soma_worker_flush(soma_worker *worker, soma_batch *batch)
         soma_batch_forward(batch, snapshot, batch->x, batch->rows);
     tally t = {.passed = soma_worker_now()};
     t.pass = t.passed - began;
+    soma_health_look(&served->health, spec, batch->ws, t.passed);
     soma_metrics_batch(worker->metrics, batch->rows);
     soma_counts_add(counts, SOMA_COUNT_BATCHES, 1);
     batch->rows = 0;
@@ -202,6 +201,8 @@ predict_piece(soma_worker *worker)
     const float *scores =
         soma_batch_forward(&worker->batches[served->index], request->pinned,
                            request->x + done * size, rows);
+    soma_health_look(&served->health, &served->spec,
+                     worker->batches[served->index].ws, began);
     soma_metrics_batch(worker->metrics, rows);
     memcpy(request->scores + done * outputs, scores,
            (size_t)rows * outputs * sizeof *scores);

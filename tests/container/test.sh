@@ -130,4 +130,11 @@ docker stop -t 10 "$name" >/dev/null
 code=$(docker inspect -f '{{.State.ExitCode}}' "$name")
 [ "$code" = 0 ]
 check "docker stop ends it with exit code 0: $code" $?
+
+log=$(mktemp)
+sh tests/container/compose.sh >"$log" 2>&1
+code=$?
+sed '$d' "$log"
+check "compose: soma, and a Prometheus that scrapes it" $code
+rm -f "$log"
 finish
