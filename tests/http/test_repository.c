@@ -25,7 +25,7 @@ enum { ROUNDS = 40, WATCHED = false };
 static char folder[64], models[80], data[80];
 static server s;
 
-static void
+__attribute__((format(printf, 1, 2))) static void
 run(const char *format, ...)
 {
     char command[512];
