@@ -9,13 +9,12 @@ soma_saver_begin(soma_saver *saver, const soma_learner *learner, uint64_t seq,
                  int64_t time, soma_error *err)
 {
     size_t size = soma_learner_state_size(learner);
-    if (size > saver->room)
-        soma_saver_free(saver);
     soma_saver_stop(saver);
-    if (!saver->state) {
-        saver->state = malloc(size);
-        if (!saver->state)
+    if (size > saver->room) {
+        unsigned char *state = realloc(saver->state, size);
+        if (!state)
             return soma_error_memory(err, "a checkpoint");
+        saver->state = state;
         saver->room = size;
     }
     soma_learner_save(learner, saver->state);

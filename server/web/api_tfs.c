@@ -199,8 +199,9 @@ put_classes(soma_text *text, const soma_served *served, const float *answer,
             int count)
 {
     float both[2] = {-answer[0], answer[0]};
-    const float *values = count < served->spec.classes ? both : answer;
-    for (int i = 0; i < served->spec.classes; i++) {
+    bool single = count < served->spec.classes;
+    const float *values = single ? both : answer;
+    for (int i = 0; i < (single ? 2 : count); i++) {
         char number[16];
         soma_text_put(text, i ? ",[" : "[[");
         soma_text_quote(text, soma_api_class_name(served, i, number));
