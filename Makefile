@@ -253,13 +253,28 @@ fuzz: lint-deps
 			build/fuzz/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
 
-## bench: measure, as ratios in one run (ROUNDS=n SECONDS=n)
+## bench: all of the parts below, and one report (ROUNDS=n SECONDS=n)
 .PHONY: bench
+BENCH_PARTS := bench-limits bench-learning bench-peers bench-training
+bench:
+	$(Q)for part in $(BENCH_PARTS); do \
+		$(MAKE) --no-print-directory $$part || exit 1; \
+	done
+	$(Q)python3 tests/bench/report.py
+
+## bench-report: what the parts have written to build/, as one report
+.PHONY: bench-report
+bench-report:
+	$(Q)sh tests/install.sh python3
+	$(Q)python3 tests/bench/report.py
+
+## bench-limits: serving beside a floor, products beside other libraries
+.PHONY: bench-limits
 BENCH_PROGRAMS := $(addprefix $(BUILD)/tests/bench/,floor product peak)
-bench: test-deps
+bench-limits: test-deps
 	$(Q)sh tests/install.sh wrk python3 util-linux libdnnl-dev
 	$(Q)$(MAKE) --no-print-directory build $(BENCH_PROGRAMS)
-	$(Q)BUILD=$(BUILD) python3 tests/bench/bench.py
+	$(Q)BUILD=$(BUILD) python3 tests/bench/limits.py
 
 ## bench-learning: durable teaching over HTTP, and recovery
 .PHONY: bench-learning

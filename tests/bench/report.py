@@ -60,6 +60,12 @@ def products(limits):
            "OpenBLAS", worst["ratio"])
 
 
+def starting(limits):
+    yield ("start to ready, the shipped models; memory then",
+           f"{limits['start_ms']:.0f} ms; {limits['idle_kb'] / 1024:.0f} MB",
+           "", None)
+
+
 def best_peer(peers, column, place, pick, tail):
     names = [name for name in peers["results"]
              if not name.startswith("soma")
@@ -138,7 +144,7 @@ def training_rows(training):
 
 
 def rows_of(report):
-    makers = {"limits": (floor_rows, many_images, products),
+    makers = {"limits": (floor_rows, many_images, products, starting),
               "peers": (peer_rows,), "learning": (learning_rows,),
               "training": (training_rows,)}
     for part, functions in makers.items():

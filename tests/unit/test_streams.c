@@ -9,6 +9,14 @@
 
 enum { INVERTED, ONE_CLASS, ORDINARY, SWAPPED, LATE_SWAP };
 
+/* Sanitizers look at the code, which all streams share, not at the figures,
+ * and make it ten times as slow: one stream will do for them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { WATCHED = true };
+#else
+enum { WATCHED = false };
+#endif
+
 static soma_checkpoint checkpoint;
 static world w;
 
@@ -57,15 +65,20 @@ test_mnist(void **state)
      * by some points with the order of the stream (87.5 to 91.7 seen). */
     int few = w.test.count;
     w.test.count = 10000;
-    outcome o = learn(INVERTED);
-    assert_true(o.loses <= 1 && o.inverted >= 87);
+    outcome o = {0};
+    if (!WATCHED) {
+        o = learn(INVERTED);
+        assert_true(o.loses <= 1 && o.inverted >= 87);
+        assert_true(learn(ONE_CLASS).loses <= 0.8);
+    }
     w.test.count = few;
-    assert_true(learn(ONE_CLASS).loses <= 0.8);
-    assert_true(learn(ORDINARY).loses <= 0.4);
     o = learn(SWAPPED);
     assert_true(o.swapped >= 93 && o.overall >= 95.5 && o.loses <= 0.8);
-    o = learn(LATE_SWAP);
-    assert_true(o.swapped >= 93 && o.loses <= 0.8);
+    if (!WATCHED) {
+        assert_true(learn(ORDINARY).loses <= 0.4);
+        o = learn(LATE_SWAP);
+        assert_true(o.swapped >= 93 && o.loses <= 0.8);
+    }
     w.test.count = 10000;
     assert_int_equal(find_misread(&w, misread, 50), 50);
     corrected c = correct(&w, misread, 50);
@@ -86,7 +99,7 @@ test_fashion(void **state)
         return;
     }
     open_world("fashion", FASHION);
-    assert_true(learn(ORDINARY).loses <= 2);
+    assert_true(WATCHED || learn(ORDINARY).loses <= 2);
     outcome o = learn(SWAPPED);
     assert_true(o.swapped >= 84 && o.loses <= 3);
     int count = find_misread(&w, misread, 50);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""make bench: one report of what soma costs, as ratios measured in one run.
+"""make bench-limits: soma beside its own limits, as ratios measured in one run.
 
 One worker is pinned to the first processor and the load generator (wrk) to
-the second; rounds are interleaved, medians shown. Writes build/bench.json and
-build/bench.svg beside the table on the terminal.
+the second; rounds are interleaved, medians shown. Writes build/limits.json
+beside the table on the terminal.
 """
 import json
 import os
@@ -199,40 +199,6 @@ def starting(report):
           f"{os.path.getsize(f'{BUILD}/soma') / 1e6:.1f} MB")
 
 
-def plot(report, path):
-    """Ratios to the floor as bars, one group for each request."""
-    names = list(dict.fromkeys(r["request"] for r in report["serving"]))
-    width, height, left, top = 720, 300, 50, 40
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
-             f'height="{height}" font-family="sans-serif" font-size="12">',
-             f'<rect width="{width}" height="{height}" fill="white"/>',
-             f'<text x="{left}" y="20">requests/s of soma as a share of a '
-             'constant answer by the same HTTP library</text>']
-    scale = height - top - 50
-    for tick in range(0, 11, 2):
-        y = top + scale * (1 - tick / 10)
-        parts.append(f'<line x1="{left}" x2="{width - 10}" y1="{y}" y2="{y}" '
-                     'stroke="#ddd"/>'
-                     f'<text x="{left - 30}" y="{y + 4}">{tick / 10}</text>')
-    colours = ("#9ecae1", "#6baed6", "#3182bd", "#08519c")
-    group = (width - left - 20) / len(names)
-    for i, name in enumerate(names):
-        rows = [r for r in report["serving"] if r["request"] == name]
-        for k, row in enumerate(rows):
-            bar = scale * min(row["ratio"] or 0, 1)
-            x = left + 15 + i * group + k * (group - 40) / len(rows)
-            parts.append(f'<rect x="{x:.0f}" y="{top + scale - bar:.0f}" '
-                         f'width="{(group - 50) / len(rows):.0f}" '
-                         f'height="{bar:.0f}" fill="{colours[k]}"/>'
-                         f'<text x="{x:.0f}" y="{height - 32}">'
-                         f'{row["connections"]}</text>')
-        parts.append(f'<text x="{left + 15 + i * group:.0f}" '
-                     f'y="{height - 12}">{name} (connections)</text>')
-    parts.append("</svg>\n")
-    with open(path, "w") as file:
-        file.write("\n".join(parts))
-
-
 def main():
     end_on_sigterm()
     load = os.getloadavg()[0]
@@ -251,10 +217,8 @@ def main():
     products(report)
     starting(report)
     os.makedirs("build", exist_ok=True)
-    with open("build/bench.json", "w") as file:
+    with open("build/limits.json", "w") as file:
         json.dump(report, file, indent=1)
-    plot(report, "build/bench.svg")
-    print("\nbuild/bench.json and build/bench.svg hold all of it")
 
 
 if __name__ == "__main__":
