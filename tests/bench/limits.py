@@ -46,6 +46,8 @@ def serve(ours, least, request, connections, folder, report):
         for i, server in enumerate((ours, least)):
             before = server.busy()
             figures = wrk(server.port, kind, body, connections, folder)
+            if not figures[0]:
+                raise SystemExit(f"{name}: nothing was answered")
             spent = (server.busy() - before) / (figures[0] * float(SECONDS))
             rounds[i].append((*figures, spent * 1e6))
     (rate, p50, p99, cost), (top, _, _, least_cost) = map(medians, rounds)
