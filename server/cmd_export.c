@@ -27,22 +27,15 @@ static const soma_command command = {
     2,
     2};
 
-static bool
-ends_in(const char *name, const char *suffix)
-{
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length > tail && !strcmp(name + length - tail, suffix);
-}
-
 static soma_status
 build(const export_options *o, const char *out,
       const soma_checkpoint *checkpoint, soma_bytes *bytes, soma_error *err)
 {
     const char *format = o->format;
     if (!format)
-        format = soma_onnx_is_name(out)         ? "onnx"
-                 : ends_in(out, ".safetensors") ? "pytorch"
-                                                : "";
+        format = soma_onnx_is_name(out)                   ? "onnx"
+                 : soma_file_ends_in(out, ".safetensors") ? "pytorch"
+                                                          : "";
     if (!strcmp(format, "onnx"))
         return soma_onnx_build(checkpoint, bytes, err);
     if (!strcmp(format, "pytorch"))

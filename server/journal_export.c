@@ -12,13 +12,6 @@ typedef struct exporter {
     soma_memory memory; /* of a .safetensors */
 } exporter;
 
-static bool
-ends_in(const char *path, const char *tail)
-{
-    size_t length = strlen(path), end = strlen(tail);
-    return length > end && !strcmp(path + length - end, tail);
-}
-
 /* ---- CSV ---- */
 
 /* Quoted, as RFC 4180 says. */
@@ -137,9 +130,9 @@ soma_journal_export(soma_journal_file *file, const char *path, int *count,
 {
     exporter e = {.classes = &file->base.classes, .size = file->info.size};
     soma_status status;
-    if (ends_in(path, ".csv"))
+    if (soma_file_ends_in(path, ".csv"))
         status = export_csv(file, path, &e, err);
-    else if (ends_in(path, ".safetensors"))
+    else if (soma_file_ends_in(path, ".safetensors"))
         status = export_tensors(file, path, &e, err);
     else
         status = soma_error_set(err, SOMA_E_ARGUMENT,

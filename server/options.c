@@ -109,7 +109,6 @@ store(const soma_option *option, const char *text, const char *source,
     void *field = (char *)fields + option->offset;
     switch (option->kind) {
     case SOMA_OPTION_SWITCH:
-        return store_switch(text, source, field, err);
     case SOMA_OPTION_PRINT:
         return store_switch(text, source, field, err);
     case SOMA_OPTION_WORD:
@@ -132,14 +131,22 @@ store(const soma_option *option, const char *text, const char *source,
 
 /* ---- Where values come from ---- */
 
-/* The command's file; NULL: it takes none. */
-static soma_option_file *
-file_of(const soma_command *command, void *fields)
+/* The row of the command's file; NULL: it takes none. */
+static const soma_option *
+file_option(const soma_command *command)
 {
     for (const soma_option *o = command->options; o->name; o++)
         if (o->kind == SOMA_OPTION_FILE)
-            return (soma_option_file *)((char *)fields + o->offset);
+            return o;
     return NULL;
+}
+
+static soma_option_file *
+file_of(const soma_command *command, void *fields)
+{
+    const soma_option *option = file_option(command);
+    return option ? (soma_option_file *)((char *)fields + option->offset)
+                  : NULL;
 }
 
 static void
@@ -330,17 +337,16 @@ print_value(const soma_option *option, const void *field, char *text,
 void
 soma_options_print(const soma_command *command, const void *fields, FILE *to)
 {
-    const soma_option_file *file = NULL;
-    for (const soma_option *o = command->options; o->name; o++)
-        if (o->kind == SOMA_OPTION_FILE)
-            file = (const soma_option_file *)((const char *)fields + o->offset);
+    const soma_option *option = file_option(command);
+    const soma_option_file *file =
+        (const soma_option_file *)((const char *)fields + option->offset);
     for (const soma_option *o = command->options; o->name; o++) {
         char value[512];
         if (o->kind == SOMA_OPTION_PRINT)
             continue;
         print_value(o, (const char *)fields + o->offset, value, sizeof value);
         fprintf(to, "%-28s %-28s %s\n", o->name, value,
-                file ? file->origins[o - command->options] : "");
+                file->origins[o - command->options]);
     }
 }
 
@@ -368,10 +374,7 @@ soma_options_help(const soma_command *command, FILE *to)
 {
     fprintf(to, "usage: soma %s %s\n\n%s\n", command->name, command->usage,
             command->summary);
-    bool file = false;
-    for (const soma_option *o = command->options; o->name; o++)
-        file = file || o->kind == SOMA_OPTION_FILE;
-    if (file)
+    if (file_option(command))
         fprintf(to, "\nA flag counts more than the environment, that more than "
                     "the file of --config.\n");
     if (command->options->name)

@@ -122,8 +122,7 @@ soma_options_read(const soma_command *command, void *fields,
         return soma_error_set(err, SOMA_E_ARGUMENT,
                               "%s: expected an object of options", path);
     json_t *value;
-    json_object_foreach(document, name, value)
-    {
+    json_object_foreach (document, name, value) {
         const soma_option *option = find(command, name, path, err);
         if (!option)
             return err->status;

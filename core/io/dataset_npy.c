@@ -19,18 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool
-ends_in(const char *path, const char *suffix)
-{
-    size_t length = strlen(path), tail = strlen(suffix);
-    return length > tail && !strcmp(path + length - tail, suffix);
-}
-
 bool
 soma_npy_probe(const char *path, soma_split split)
 {
     (void)split;
-    return ends_in(path, ".npy") || ends_in(path, ".npz");
+    return soma_file_ends_in(path, ".npy") || soma_file_ends_in(path, ".npz");
 }
 
 /* ---- Which arrays ---- */
@@ -246,7 +239,7 @@ soma_npy_open(const char *path, const soma_dataset_options *options,
     soma_npy array;
     const soma_classes *known = soma_dataset_known(options);
     soma_status status =
-        ends_in(path, ".npz")
+        soma_file_ends_in(path, ".npz")
             ? read_npz(path, options->split, &images, &labels, err)
             : read_npy(path, options->labels, &images, &labels, err);
     if (!status) {

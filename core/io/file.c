@@ -13,6 +13,13 @@
 #include <unistd.h>
 #include <zlib.h>
 
+bool
+soma_file_ends_in(const char *path, const char *suffix)
+{
+    size_t length = strlen(path), tail = strlen(suffix);
+    return length > tail && !strcmp(path + length - tail, suffix);
+}
+
 void
 soma_bytes_free(soma_bytes *bytes)
 {

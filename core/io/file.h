@@ -6,7 +6,11 @@
 
 #include "core/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Whether the path ends in the suffix, with something before it: ".onnx". */
+bool soma_file_ends_in(const char *path, const char *suffix);
 
 /* Bytes of a file; `data` is malloc'ed and has one extra NUL at the end. */
 typedef struct soma_bytes {

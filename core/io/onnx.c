@@ -20,8 +20,7 @@ static const size_t MAX_ARENA = (size_t)1 << 30;
 bool
 soma_onnx_is_name(const char *path)
 {
-    size_t length = strlen(path);
-    return length > 5 && !strcmp(path + length - 5, ".onnx");
+    return soma_file_ends_in(path, ".onnx");
 }
 
 typedef struct job {

@@ -13,10 +13,9 @@ refuse_branches(const soma_onnx_node *node, const char *does, soma_error *err)
                             does);
 }
 
-/* Integers would be cut off where floats are not. */
-static soma_status
-check_float(const soma_onnx_node *node, const soma_onnx_value *data,
-            soma_error *err)
+soma_status
+soma_onnx_check_float(const soma_onnx_node *node, const soma_onnx_value *data,
+                      soma_error *err)
 {
     if (!data->is_whole)
         return SOMA_OK;
@@ -74,7 +73,7 @@ soma_onnx_make_affine(soma_onnx *onnx, const soma_onnx_node *node,
                       const double *shift, soma_onnx_value **made,
                       soma_error *err)
 {
-    soma_status status = check_float(node, from, err);
+    soma_status status = soma_onnx_check_float(node, from, err);
     if (status)
         return status;
     for (size_t i = 0; i < from->size; i++)

@@ -11,12 +11,10 @@ dense(soma_onnx *onnx, const soma_onnx_node *node, const soma_onnx_value *from,
       soma_error *err)
 {
     soma_status status = soma_onnx_floats(onnx, node, weights, err);
+    if (!status)
+        status = soma_onnx_check_float(node, from, err);
     if (status)
         return status;
-    if (from->is_whole)
-        return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
-                                "it computes with integers: cast the input to "
-                                "float first");
     if (weights->rank != 2 || from->rank < 1)
         return soma_onnx_refuse(node, err, SOMA_E_SHAPE,
                                 "weights of %d dimensions and %d of an "

@@ -14,8 +14,7 @@
  */
 #include "core/activation.h"
 #include "core/io/json.h"
-#include "core/io/onnx.h"
-#include "core/io/onnx.pb-c.h"
+#include "core/io/onnx_parts.h"
 #include "core/loss.h"
 #include "core/matrix.h"
 
@@ -26,8 +25,6 @@
 enum {
     IR_VERSION = 7,
     OPSET = 13,
-    TYPE_FLOAT = 1,
-    TYPE_INT64 = 7,
     ATTRIBUTE_FLOAT = 1,
     ATTRIBUTE_INT = 2,
     ATTRIBUTE_INTS = 7,
@@ -140,9 +137,9 @@ add_normalisation(writer *w)
     size_t bytes = (size_t)input->normals * sizeof(float);
     if (!input->normals)
         return;
-    char *mean = add_tensor(w, "mean", TYPE_FLOAT, rank, dims,
+    char *mean = add_tensor(w, "mean", ONNX_FLOAT, rank, dims,
                             soma_model_mean(model), bytes);
-    char *std = add_tensor(w, "std", TYPE_FLOAT, rank, dims,
+    char *std = add_tensor(w, "std", ONNX_FLOAT, rank, dims,
                            soma_model_std(model), bytes);
     add_node(w, "Sub", (char *[]){mean, NULL});
     add_node(w, "Div", (char *[]){std, NULL});
@@ -159,9 +156,9 @@ add_dense(writer *w, int i, soma_error *err)
         return soma_error_memory(err, "weights");
     soma_matrix_to_rows(layer->in, layer->out, soma_model_weights(w->model, i),
                         w->rows[i]);
-    char *weight = add_tensor(w, name_of(w, "weight_", i), TYPE_FLOAT, 2, dims,
+    char *weight = add_tensor(w, name_of(w, "weight_", i), ONNX_FLOAT, 2, dims,
                               w->rows[i], weights * sizeof(float));
-    char *bias = add_tensor(w, name_of(w, "bias_", i), TYPE_FLOAT, 1, dims,
+    char *bias = add_tensor(w, name_of(w, "bias_", i), ONNX_FLOAT, 1, dims,
                             soma_model_bias(w->model, i),
                             (size_t)layer->out * sizeof(float));
     add_node(w, "Gemm", (char *[]){weight, bias, NULL});
@@ -179,7 +176,7 @@ add_maxout(writer *w, int i)
     numbers[1] = layer->pieces;
     numbers[2] = layer->units;
     numbers[3] = 1; /* the axis */
-    char *shape = add_tensor(w, name_of(w, "shape_", i), TYPE_INT64, 1, &three,
+    char *shape = add_tensor(w, name_of(w, "shape_", i), ONNX_INT64, 1, &three,
                              numbers, 3 * sizeof *numbers);
     add_node(w, "Reshape", (char *[]){shape, NULL});
     add_node(w, "ReduceMax", NULL);
@@ -224,7 +221,7 @@ add_link(writer *w, const float *one)
         add_int(w, "axis", 1);
         return;
     }
-    char *unit = add_tensor(w, "one", TYPE_FLOAT, 0, NULL, one, sizeof *one);
+    char *unit = add_tensor(w, "one", ONNX_FLOAT, 0, NULL, one, sizeof *one);
     add_node(w, "Sigmoid", NULL);
     char *p = w->at;
     w->at = unit;
@@ -255,7 +252,7 @@ make_port(port *p, const char *name, int rank, const int *shape)
     p->info.type = &p->type;
     p->type.tensor_type = &p->tensor;
     p->tensor.has_elem_type = 1;
-    p->tensor.elem_type = TYPE_FLOAT;
+    p->tensor.elem_type = ONNX_FLOAT;
     p->tensor.shape = &p->shape;
     p->shape.n_dim = (size_t)rank + 1;
     p->shape.dim = p->dim_list;

@@ -1,8 +1,9 @@
 /* The parts of the ONNX reader. Private to core/io/onnx*.c.
  *
  * A file is read in four steps: protobuf's messages (onnx_file.c); each node
- * in order to a value (onnx_graph.c, with the operators in onnx_shape.c,
- * onnx_fold.c and onnx_ops.c); from the wanted output back to the input, the
+ * in order to a value (onnx_graph.c, with the operators in onnx_affine.c,
+ * onnx_dense.c, onnx_fold.c, onnx_move.c, onnx_shape.c and onnx_units.c); from
+ * the wanted output back to the input, the
  * chain of values that are layers (onnx_layers.c); the spec (onnx.c).
  *
  * A value depends on the network's input (data), or not (a constant), or
@@ -170,6 +171,7 @@ soma_status soma_onnx_tensor_value(soma_onnx *onnx, const soma_onnx_node *node,
 /* Sets floats or whole of a constant. SOMA_E_NOT_FINITE. */
 soma_status soma_onnx_decode(soma_onnx *onnx, soma_onnx_value *value,
                              soma_error *err);
+bool soma_onnx_is_float(int64_t type); /* of elements */
 /* The same, and an error if it is none of floats (of integers). */
 soma_status soma_onnx_floats(soma_onnx *onnx, const soma_onnx_node *node,
                              soma_onnx_value *value, soma_error *err);
@@ -220,6 +222,10 @@ soma_status soma_onnx_drop_ones(const soma_onnx_node *node, const int *axes,
                                 int count, int64_t *dims, int *rank,
                                 soma_error *err);
 
+/* onnx_affine.c: refuses a node that would compute with integers, which are cut
+ * off where floats are not. */
+soma_status soma_onnx_check_float(const soma_onnx_node *node,
+                                  const soma_onnx_value *data, soma_error *err);
 /* onnx_affine.c: c broadcast to the shape of data, as [size] doubles. */
 soma_status soma_onnx_spread(soma_onnx *onnx, const soma_onnx_node *node,
                              soma_onnx_value *c, const soma_onnx_value *data,

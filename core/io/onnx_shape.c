@@ -317,13 +317,6 @@ soma_onnx_identity(soma_onnx *onnx, const soma_onnx_node *node,
     return SOMA_OK;
 }
 
-static bool
-is_float_type(int64_t type)
-{
-    return type == ONNX_FLOAT || type == ONNX_DOUBLE || type == ONNX_FLOAT16 ||
-           type == ONNX_BFLOAT16;
-}
-
 static soma_status
 cast_constant(soma_onnx *onnx, const soma_onnx_node *node,
               soma_onnx_value *from, bool to_float, soma_onnx_value **made,
@@ -357,7 +350,7 @@ soma_onnx_cast(soma_onnx *onnx, const soma_onnx_node *node,
                soma_onnx_value **made, soma_error *err)
 {
     soma_onnx_value *from = soma_onnx_arg(onnx, node, 0);
-    bool to_float = is_float_type(soma_onnx_attr_int(node, "to", 0));
+    bool to_float = soma_onnx_is_float(soma_onnx_attr_int(node, "to", 0));
     if (from->kind == ONNX_CONSTANT)
         return cast_constant(onnx, node, from, to_float, made, err);
     if (!to_float && !from->is_whole)

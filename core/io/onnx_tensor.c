@@ -36,8 +36,8 @@ width_of(int type)
     }
 }
 
-static bool
-is_float(int type)
+bool
+soma_onnx_is_float(int64_t type)
 {
     return type == ONNX_FLOAT || type == ONNX_DOUBLE || type == ONNX_FLOAT16 ||
            type == ONNX_BFLOAT16;
@@ -269,8 +269,9 @@ soma_onnx_decode(soma_onnx *onnx, soma_onnx_value *value, soma_error *err)
                           soma_quote(tensor->name ? tensor->name : "", name));
         return status;
     }
-    status = is_float(tensor->data_type) ? decode_floats(onnx, value, raw, err)
-                                         : decode_whole(onnx, value, raw, err);
+    status = soma_onnx_is_float(tensor->data_type)
+                 ? decode_floats(onnx, value, raw, err)
+                 : decode_whole(onnx, value, raw, err);
     soma_bytes_free(&beside);
     return status;
 }

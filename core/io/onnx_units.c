@@ -25,10 +25,9 @@ soma_onnx_activate(soma_onnx *onnx, const soma_onnx_node *node,
                    const soma_onnx_value *from, const char *name, float slope,
                    soma_onnx_value **made, soma_error *err)
 {
-    if (from->is_whole)
-        return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
-                                "it computes with integers: cast the input to "
-                                "float first");
+    soma_status status = soma_onnx_check_float(node, from, err);
+    if (status)
+        return status;
     *made = soma_onnx_derive(onnx, node, ONNX_ACTIVATED, from, err);
     if (!*made)
         return err->status;

@@ -184,8 +184,7 @@ read_metadata(soma_safetensors *st, json_t *metadata, soma_error *err)
     st->meta = calloc(json_object_size(metadata) + 1, sizeof *st->meta);
     if (!st->meta)
         return soma_error_memory(err, "metadata");
-    json_object_foreach(metadata, key, value)
-    {
+    json_object_foreach (metadata, key, value) {
         if (!json_is_string(value))
             return soma_error_set(err, SOMA_E_FORMAT,
                                   "__metadata__: \"%s\" is not a string",
@@ -244,8 +243,7 @@ read_header(soma_safetensors *st, json_t *header, const span *data,
     st->tensors = calloc(json_object_size(header) + 1, sizeof *st->tensors);
     if (!st->tensors)
         return soma_error_memory(err, "tensors");
-    json_object_foreach(header, name, entry)
-    {
+    json_object_foreach (header, name, entry) {
         soma_status status = strcmp(name, "__metadata__")
                                  ? read_entry(&st->tensors[st->tensor_count++],
                                               name, entry, data, err)

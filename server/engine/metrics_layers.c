@@ -6,7 +6,7 @@ static void
 print_layers(FILE *to, soma_served *const *list, int count, const char *name,
              const char *help, double (*value)(const soma_health_report *r))
 {
-    fprintf(to, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+    soma_metrics_head(to, name, "gauge", help);
     for (int i = 0; i < count; i++)
         for (int layer = 0; layer < list[i]->spec.depth; layer++) {
             soma_health_report r;

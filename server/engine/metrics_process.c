@@ -75,9 +75,10 @@ static void
 print(FILE *to, const char *name, const char *type, const char *help,
       double value)
 {
-    if (value >= 0)
-        fprintf(to, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", name, help, name,
-                type, name, value);
+    if (value < 0)
+        return;
+    soma_metrics_head(to, name, type, help);
+    fprintf(to, "%s %.15g\n", name, value);
 }
 
 void

@@ -36,7 +36,7 @@ typedef struct soma_leaving {
 } soma_leaving;
 
 typedef struct soma_served {
-    char *name; /* the file's, without .safetensors, or the fork's */
+    char *name; /* the file's, without its suffix, or the fork's */
     soma_file_id file;
     char *origin;    /* of a fork: the model that it is one of; else NULL */
     uint64_t serial; /* no two have the same, ever */
@@ -130,7 +130,7 @@ soma_status soma_registry_promote(soma_registry *registry, soma_served *served,
                                   soma_served *challenger, soma_job *job,
                                   soma_error *err);
 
-/* registry_files.c: the folder of model files as a repository. Loads job->name
+/* registry_files.c: the folder of model files as a repository. Loads `name`
  * from its file, or in place of what is served by that name; a fork is loaded
  * from its journal. Whatever goes wrong, what was served still is. A file that
  * has not changed is not read again. SOMA_E_NOT_FOUND: there is no such file;

@@ -35,9 +35,7 @@ soma_registry_is_name(const char *name, size_t length)
 static bool
 ends_in(const char *name, const char *suffix)
 {
-    size_t length = strlen(name), tail = strlen(suffix);
-    return length > tail && !strcmp(name + length - tail, suffix) &&
-           name[0] != '.';
+    return soma_file_ends_in(name, suffix) && name[0] != '.';
 }
 
 size_t
@@ -233,22 +231,16 @@ make_served(soma_registry *registry, const char *name, const char *origin,
     return status;
 }
 
+/* *served is NULL once it is freed. */
 static soma_status
-serve(soma_registry *registry, const char *name, const char *origin,
-      soma_checkpoint *checkpoint, const soma_file_id *file, soma_served **made,
-      soma_error *err)
+serve(soma_registry *registry, soma_served **served, soma_error *err)
 {
-    soma_status status =
-        make_served(registry, name, origin, checkpoint, made, err);
-    if (status)
-        return status;
-    (*made)->file = *file;
-    status = soma_served_start(*made, &registry->options, err);
+    soma_status status = soma_served_start(*served, &registry->options, err);
     if (!status)
-        status = soma_registry_put(registry, *made, err);
+        status = soma_registry_put(registry, *served, err);
     if (status) {
-        soma_served_free(*made);
-        *made = NULL;
+        soma_served_free(*served);
+        *served = NULL;
     }
     return status;
 }
@@ -298,8 +290,8 @@ soma_registry_path(const soma_registry *registry, const char *name, char *path,
  * the next time. */
 soma_status
 soma_registry_read_file(soma_registry *registry, const char *name,
-                        const char *path, char digest[SOMA_DIGEST_HEX + 1],
-                        soma_served **made, soma_error *err)
+                        const char *path, char *digest, soma_served **made,
+                        soma_error *err)
 {
     soma_file_id file;
     soma_checkpoint checkpoint = {0};
@@ -307,7 +299,7 @@ soma_registry_read_file(soma_registry *registry, const char *name,
     soma_status status = soma_file_identify(path, &file, err);
     if (!status)
         status = soma_checkpoint_read(path, NULL, &checkpoint, err);
-    if (!status)
+    if (!status && digest)
         status = soma_checkpoint_digest(&checkpoint, digest, err);
     if (!status)
         status = make_served(registry, name, NULL, &checkpoint, made, err);
@@ -335,16 +327,10 @@ load_file(soma_registry *registry, const char *path, soma_error *err)
                               "%s: there is another file for a model \"%s\"; "
                               "move one of them away",
                               path, name);
-    soma_checkpoint checkpoint = {0};
-    soma_file_id id;
     soma_served *served;
-    soma_status status = soma_file_identify(path, &id, err);
-    if (!status)
-        status = soma_checkpoint_read(path, NULL, &checkpoint, err);
-    if (!status)
-        status = serve(registry, name, NULL, &checkpoint, &id, &served, err);
-    soma_checkpoint_free(&checkpoint);
-    return status;
+    soma_status status =
+        soma_registry_read_file(registry, name, path, NULL, &served, err);
+    return status ? status : serve(registry, &served, err);
 }
 
 static int
@@ -433,7 +419,6 @@ soma_registry_load_fork(soma_registry *registry, const char *name,
 {
     soma_journal_info info;
     soma_checkpoint base = {0};
-    const soma_file_id none = {.changed = 0};
     *served = NULL;
     soma_status status = read_base(path, &info, &base, err);
     if (!status && !base.model)
@@ -443,7 +428,9 @@ soma_registry_load_fork(soma_registry *registry, const char *name,
                  "it has learned is not served",
                  NULL);
     else if (!status)
-        status = serve(registry, name, info.origin, &base, &none, served, err);
+        status = make_served(registry, name, info.origin, &base, served, err);
+    if (!status && *served)
+        status = serve(registry, served, err);
     soma_checkpoint_free(&base);
     return status;
 }

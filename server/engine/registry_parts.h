@@ -27,10 +27,10 @@ size_t soma_registry_stem(const char *name);
 bool soma_registry_path(const soma_registry *registry, const char *name,
                         char *path, size_t size);
 
-/* Reads the file into a model that neither learns nor is on the list yet. */
+/* Reads the file into a model that neither learns nor is on the list yet.
+ * digest [SOMA_DIGEST_HEX + 1] may be NULL. */
 soma_status soma_registry_read_file(soma_registry *registry, const char *name,
-                                    const char *path,
-                                    char digest[SOMA_DIGEST_HEX + 1],
+                                    const char *path, char *digest,
                                     soma_served **made, soma_error *err);
 soma_status soma_served_start(soma_served *served,
                               const soma_registry_options *options,

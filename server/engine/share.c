@@ -1,26 +1,18 @@
 #include "server/engine/share.h"
 
+#include "server/engine/clock.h"
+
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <time.h>
 
 static atomic_int trainers; /* at work */
 
-static _Thread_local int64_t since; /* microseconds; 0: no trainer at work */
-
-static int64_t
-now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000 + 1;
-}
+static _Thread_local uint64_t since; /* ticks; 0: no trainer at work */
 
 void
 soma_share_begin(void)
 {
-    since = now();
+    since = soma_clock_ticks();
     atomic_fetch_add_explicit(&trainers, 1, memory_order_relaxed);
 }
 
@@ -34,10 +26,10 @@ soma_share_end(void)
 void
 soma_share_give(void)
 {
-    if (!since || now() - since < SOMA_SHARE_US)
+    if (!since || soma_clock_ticks() - since < SOMA_SHARE_US)
         return;
     sched_yield();
-    since = now();
+    since = soma_clock_ticks();
 }
 
 void

@@ -55,7 +55,6 @@ void soma_api_inferred(soma_request *request, const soma_snapshot *snapshot,
 
 /* api_oip_models.c */
 soma_outcome soma_api_oip_server(soma_request *request);
-soma_outcome soma_api_oip_live(soma_request *request);
 soma_outcome soma_api_oip_ready(soma_request *request);
 soma_outcome soma_api_oip_models(soma_request *request);
 soma_outcome soma_api_oip_metadata(soma_request *request);
@@ -116,9 +115,22 @@ soma_outcome soma_api_refuse(soma_request *request,
 /* The next best after `last` (-1: the best) in the order of value, then
  * label. */
 int soma_api_next_best(const float *answer, int count, int last);
+/* What speaks for each class: `answer` itself or, of a single score, which is
+ * for class 1 and against class 0, `both`. */
+const float *soma_api_per_class(const soma_spec *spec, const float *answer,
+                                float both[2]);
+/* Room for the answers to one row: `few`, which is enough for most models, or
+ * memory. NULL: there is none, and the reply says so. */
+enum { SOMA_API_FEW = 64 };
+float *soma_api_take_row(soma_request *request, float few[SOMA_API_FEW]);
+void soma_api_drop_row(float *row, const float few[SOMA_API_FEW]);
 /* The class's name, or its number in `number`. */
 const char *soma_api_class_name(const soma_served *served, int label,
                                 char number[16]);
+
+/* 200, with `json`, which is taken over; NULL: no memory. */
+struct json_t;
+soma_outcome soma_reply_json(soma_request *request, struct json_t *json);
 
 /* Puts a class as {"label":3,"class":"cat"} without the braces. */
 void soma_api_put_class(soma_text *text, const soma_served *served, int label);

@@ -97,12 +97,12 @@ soma_api_torch(soma_request *request)
 
 /* {"class": probability}, best first. */
 static void
-put_best(soma_request *request, const float *answer, int count)
+put_best(soma_request *request, const float *answer)
 {
     soma_text *text = &request->reply.text;
     const soma_served *served = request->served;
-    float both[2] = {-answer[0], answer[0]};
-    const float *values = count < served->spec.classes ? both : answer;
+    float both[2];
+    const float *values = soma_api_per_class(&served->spec, answer, both);
     int most = request->most ? request->most : TOP;
     for (int k = 0, last = -1; k < most && k < served->spec.classes; k++) {
         char number[16];
@@ -121,22 +121,18 @@ soma_api_torched(soma_request *request, const soma_snapshot *snapshot,
 {
     soma_text *text = &request->reply.text;
     const soma_spec *spec = &request->served->spec;
-    int count = soma_loss_answers(spec->loss, spec->outputs);
-    float *answer = malloc((size_t)count * sizeof *answer);
+    float few[SOMA_API_FEW], *answer = soma_api_take_row(request, few);
     (void)snapshot;
-    if (!answer) {
-        soma_reply_error(request, 503, "out_of_memory",
-                         "no memory for the answer");
+    if (!answer)
         return;
-    }
     soma_text_put(text, request->list ? "[" : "");
     for (int r = 0; r < request->rows; r++) {
         spec->loss->answer(spec->outputs,
                            scores + (size_t)r * (size_t)spec->outputs, answer);
         soma_text_put(text, r ? "," : "");
-        put_best(request, answer, count);
+        put_best(request, answer);
     }
-    free(answer);
+    soma_api_drop_row(answer, few);
     soma_text_put(text, request->list ? "]\n" : "\n");
     soma_reply_text(request, "application/json");
 }

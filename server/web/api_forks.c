@@ -21,8 +21,7 @@ take_name(const json_t *object, const char *member, char *name, size_t size,
 static bool
 take_body(soma_request *request, soma_document *document, soma_refusal *refusal)
 {
-    request->floats =
-        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+    soma_input_own(request);
     if (soma_body_kind_of(request->type) != SOMA_BODY_JSON)
         return soma_refuse(refusal, 415, "unsupported_type",
                            "Content-Type: expected application/json");

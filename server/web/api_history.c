@@ -33,8 +33,7 @@ soma_outcome
 soma_api_rollback(soma_request *request)
 {
     soma_refusal refusal;
-    request->floats =
-        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+    soma_input_own(request);
     if (soma_body_kind_of(request->type) != SOMA_BODY_JSON)
         return soma_reply_error(request, 415, "unsupported_type",
                                 "Content-Type: expected application/json");

@@ -1,7 +1,6 @@
 /* GET /models, /models/{model}, /models/{model}/weights */
 #include "server/web/api.h"
 #include "server/web/input.h"
-#include "server/web/oip.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -31,10 +31,8 @@ describe_class(const answers *a, const float *answer, int *last)
 {
     char number[16], *string;
     const soma_served *served = a->request->served;
-    /* A single score is for class 1, and against class 0. */
-    float both[2] = {-answer[0], answer[0]};
-    bool single = a->count < served->spec.classes;
-    const float *values = single ? both : answer;
+    float both[2];
+    const float *values = soma_api_per_class(&served->spec, answer, both);
     int best = soma_api_next_best(values, served->spec.classes, *last);
     *last = best;
     return asprintf(&string, "%f:%d:%s", (double)values[best], best,
@@ -133,18 +131,13 @@ soma_api_inferred(soma_request *request, const soma_snapshot *snapshot,
                   const float *scores)
 {
     const soma_spec *spec = &request->served->spec;
-    float few[64];
-    answers a = {request, scores, few,
+    float few[SOMA_API_FEW];
+    answers a = {request, scores, soma_api_take_row(request, few),
                  soma_loss_answers(spec->loss, spec->outputs)};
-    if ((size_t)a.count > sizeof few / sizeof *few &&
-        !(a.row = malloc((size_t)a.count * sizeof *a.row))) {
-        soma_reply_error(request, 503, "out_of_memory",
-                         "no memory for the answer");
+    if (!a.row)
         return;
-    }
     put_answer(request, &a, snapshot->version);
-    if (a.row != few)
-        free(a.row);
+    soma_api_drop_row(a.row, few);
     soma_reply_text(request, request->binary ? "application/octet-stream"
                                              : "application/json");
     if (request->reply.status != 200)

@@ -32,12 +32,6 @@ soma_api_oip_server(soma_request *request)
                   "statistics", "logging"));
 }
 
-soma_outcome
-soma_api_oip_live(soma_request *request)
-{
-    return soma_api_healthz(request);
-}
-
 /* The protocol's text calls the member "live", its servers "ready". */
 soma_outcome
 soma_api_oip_ready(soma_request *request)

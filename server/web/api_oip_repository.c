@@ -10,8 +10,7 @@
 static bool
 take_body(soma_request *request, soma_document *document, soma_refusal *refusal)
 {
-    request->floats =
-        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+    soma_input_own(request);
     return request->body_size == 0 ||
            soma_input_json(request, document, refusal);
 }
@@ -95,16 +94,12 @@ take_parameters(const json_t *json, soma_refusal *refusal)
 {
     const char *name;
     json_t *value, *parameters = json_object_get(json, "parameters");
-    json_object_foreach(
-        parameters, name,
-        value) if (!strcmp(name, "config") ||
-                   !strncmp(name, "file:",
-                            5)) return soma_refuse(refusal, 400,
-                                                   "unsupported_parameter",
-                                                   "\"%.64s\": a model is "
-                                                   "loaded as its file in "
-                                                   "--models is",
-                                                   name);
+    json_object_foreach (parameters, name, value)
+        if (!strcmp(name, "config") || !strncmp(name, "file:", 5))
+            return soma_refuse(refusal, 400, "unsupported_parameter",
+                               "\"%.64s\": a model is loaded as its file in "
+                               "--models is",
+                               name);
     return true;
 }
 

@@ -81,12 +81,11 @@ soma_api_oip_set_logging(soma_request *request)
     soma_log_level least = soma_log_least();
     levels l = {least == SOMA_LOG_DEBUG, least <= SOMA_LOG_INFO,
                 least <= SOMA_LOG_WARNING, 1};
-    request->floats =
-        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+    soma_input_own(request);
     bool good = soma_input_json(request, &document, &refusal);
     if (good)
-        json_object_foreach(document.json, name, value) good =
-            good && take_setting(name, value, &l, &refusal);
+        json_object_foreach (document.json, name, value)
+            good = good && take_setting(name, value, &l, &refusal);
     soma_document_free(&document);
     if (!good)
         return soma_reply_refusal(request, &refusal);

@@ -192,7 +192,7 @@ soma_api_refuse(soma_request *request, const soma_refusal *refusal)
             soma_worker_counts(request->worker, request->served);
         soma_counts_add(counts, SOMA_COUNT_FAILED, 1);
         soma_counts_add(counts, SOMA_COUNT_FAILED_TIME,
-                        soma_worker_now() - request->started);
+                        soma_clock_ticks() - request->started);
     }
     return soma_reply_refusal(request, refusal);
 }
@@ -232,6 +232,37 @@ soma_api_class_name(const soma_served *served, int label, char number[16])
         return served->classes.names[label];
     snprintf(number, 16, "%d", label);
     return number;
+}
+
+const float *
+soma_api_per_class(const soma_spec *spec, const float *answer, float both[2])
+{
+    if (soma_loss_answers(spec->loss, spec->outputs) == spec->classes)
+        return answer;
+    both[0] = -answer[0];
+    both[1] = answer[0];
+    return both;
+}
+
+float *
+soma_api_take_row(soma_request *request, float few[SOMA_API_FEW])
+{
+    const soma_spec *spec = &request->served->spec;
+    int count = soma_loss_answers(spec->loss, spec->outputs);
+    if (count <= SOMA_API_FEW)
+        return few;
+    float *row = malloc((size_t)count * sizeof *row);
+    if (!row)
+        soma_reply_error(request, 503, "out_of_memory",
+                         "no memory for the answer");
+    return row;
+}
+
+void
+soma_api_drop_row(float *row, const float few[SOMA_API_FEW])
+{
+    if (row != few)
+        free(row);
 }
 
 int
@@ -333,13 +364,9 @@ soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
     soma_text *text = &request->reply.text;
     const soma_spec *spec = &request->served->spec;
     size_t outputs = (size_t)spec->outputs;
-    float few[64], *answer = few;
-    if (outputs > sizeof few / sizeof *few - 1 &&
-        !(answer = malloc((outputs + 1) * sizeof *answer))) {
-        soma_reply_error(request, 503, "out_of_memory",
-                         "no memory for the answer");
+    float few[SOMA_API_FEW], *answer = soma_api_take_row(request, few);
+    if (!answer)
         return;
-    }
     soma_text_put(text, "{\"model\":");
     soma_text_quote(text, request->served->name);
     soma_text_put(text, ",\"version\":");
@@ -358,8 +385,7 @@ soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
         if (request->list)
             soma_text_put(text, "}");
     }
-    if (answer != few)
-        free(answer);
+    soma_api_drop_row(answer, few);
     if (!good)
         return;
     soma_text_put(text, request->list ? "]}\n" : "}\n");

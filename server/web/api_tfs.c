@@ -192,16 +192,13 @@ put_values(soma_text *text, const float *answer, int count)
     soma_text_put(text, "]");
 }
 
-/* [["label", score], ...], in the order of the classes. A single score is for
- * class 1, and against class 0. */
+/* [["label", score], ...], in the order of the classes. */
 static void
-put_classes(soma_text *text, const soma_served *served, const float *answer,
-            int count)
+put_classes(soma_text *text, const soma_served *served, const float *answer)
 {
-    float both[2] = {-answer[0], answer[0]};
-    bool single = count < served->spec.classes;
-    const float *values = single ? both : answer;
-    for (int i = 0; i < (single ? 2 : count); i++) {
+    float both[2];
+    const float *values = soma_api_per_class(&served->spec, answer, both);
+    for (int i = 0; i < served->spec.classes; i++) {
         char number[16];
         soma_text_put(text, i ? ",[" : "[[");
         soma_text_quote(text, soma_api_class_name(served, i, number));
@@ -222,23 +219,20 @@ soma_api_tfs_predicted(soma_request *request, const soma_snapshot *snapshot,
     soma_text *text = &request->reply.text;
     const soma_spec *spec = &request->served->spec;
     int count = soma_loss_answers(spec->loss, spec->outputs);
-    float *answer = malloc((size_t)count * sizeof *answer);
-    if (!answer) {
-        soma_reply_error(request, 503, "out_of_memory",
-                         "no memory for the answer");
+    float few[SOMA_API_FEW], *answer = soma_api_take_row(request, few);
+    if (!answer)
         return;
-    }
     soma_text_put(text, heads[request->form]);
     for (int r = 0; r < request->rows; r++) {
         spec->loss->answer(spec->outputs,
                            scores + (size_t)r * (size_t)spec->outputs, answer);
         soma_text_put(text, r ? "," : "");
         if (request->form == SOMA_TFS_CLASSES)
-            put_classes(text, request->served, answer, count);
+            put_classes(text, request->served, answer);
         else
             put_values(text, answer, count);
     }
-    free(answer);
+    soma_api_drop_row(answer, few);
     soma_text_put(text, "],\"soma_version\":");
     soma_text_whole(text, snapshot->version);
     soma_text_put(text, "}\n");

@@ -334,8 +334,7 @@ soma_api_train(soma_request *request)
 {
     soma_refusal refusal;
     soma_body_kind kind = soma_body_kind_of(request->type);
-    request->floats =
-        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+    soma_input_own(request);
     bool good = kind == SOMA_BODY_JSON ? take_json(request, &refusal)
                                        : take_other(request, kind, &refusal);
     if (!good)

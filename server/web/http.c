@@ -98,7 +98,7 @@ take_request(soma_worker *worker)
     taken->state = READING;
     taken->refused = false;
     taken->request.id = worker->next_id++;
-    taken->request.started = soma_worker_now();
+    taken->request.started = soma_clock_ticks();
     worker->open_requests++;
     return taken;
 }
@@ -445,7 +445,7 @@ soma_http_run(void *arg)
         if (atomic_load(&worker->web->draining) && !quiet) {
             /* No new connections; what is open goes on. */
             quiet = true;
-            deadline = soma_worker_now() +
+            deadline = soma_clock_ticks() +
                        (uint64_t)worker->web->options.drain * 1000000;
             int fd = MHD_quiesce_daemon(http->daemon);
             if (fd >= 0)
@@ -457,7 +457,7 @@ soma_http_run(void *arg)
         MHD_run(http->daemon);
         busy = soma_worker_turn(worker) || http->answered;
         soma_readers_leave(readers, worker->index);
-        bool idle = worker->open_requests == 0 || soma_worker_now() > deadline;
+        bool idle = worker->open_requests == 0 || soma_clock_ticks() > deadline;
         if (quiet && idle && !worker->parked && !worker->large &&
             !worker->awaited)
             break;

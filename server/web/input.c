@@ -42,6 +42,13 @@ pass_on(soma_refusal *refusal)
     return false;
 }
 
+void
+soma_input_own(soma_request *request)
+{
+    request->floats =
+        soma_floats_lent(NULL, 0, request->worker->web->options.max_body);
+}
+
 soma_body_kind
 soma_body_kind_of(const char *type)
 {

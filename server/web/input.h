@@ -49,6 +49,10 @@ bool soma_input_picture(soma_request *request, soma_refusal *refusal);
 bool soma_input_other(soma_request *request, soma_body_kind kind, int max_rows,
                       soma_refusal *refusal);
 
+/* The numbers of the body go to memory of the request's own, not into a
+ * batch. Before any of these. */
+void soma_input_own(soma_request *request);
+
 /* Parses the JSON body, which must be an object. */
 bool soma_input_json(soma_request *request, soma_document *document,
                      soma_refusal *refusal);

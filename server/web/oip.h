@@ -15,7 +15,4 @@
 /* The path's model, in the path's version if it names one. */
 bool soma_oip_model(soma_request *request, soma_refusal *refusal);
 
-/* Takes over `json`; NULL: no memory. */
-soma_outcome soma_reply_json(soma_request *request, json_t *json);
-
 #endif

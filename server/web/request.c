@@ -277,7 +277,7 @@ log_request(const soma_request *request, uint64_t microseconds)
 void
 soma_request_report(const soma_request *request)
 {
-    uint64_t time = soma_worker_now() - request->started;
+    uint64_t time = soma_clock_ticks() - request->started;
     soma_metrics_request(request->worker->metrics,
                          soma_route_index(request->route),
                          request->reply.status, time);

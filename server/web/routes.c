@@ -39,7 +39,7 @@ static const soma_route table[] = {
     /* Open Inference Protocol; a name that is a word of the protocol comes
      * before {model}. */
     {"GET", "/v2", "oip_server", soma_api_oip_server, NULL},
-    {"GET", "/v2/health/live", "oip_health", soma_api_oip_live, NULL},
+    {"GET", "/v2/health/live", "oip_health", soma_api_healthz, NULL},
     {"GET", "/v2/health/ready", "oip_health", soma_api_oip_ready, NULL},
     {"GET", "/v2/models", "oip_models", soma_api_oip_models, NULL},
     {"GET", "/v2/models/stats", "oip_stats", soma_api_oip_all_stats, NULL},

@@ -8,14 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
-
-uint64_t
-soma_worker_now(void)
-{
-    return soma_clock_ticks();
-}
 
 soma_status
 soma_worker_create(soma_worker *worker, soma_web *web, int index,
@@ -100,7 +93,7 @@ soma_worker_predict(soma_request *request)
 {
     soma_worker *worker = request->worker;
     bool large = request->offset < 0;
-    request->decoded = soma_worker_now();
+    request->decoded = soma_clock_ticks();
     append(large ? &worker->large_end : &worker->parked_end, request);
     return large ? SOMA_PARKED : SOMA_SOON;
 }
@@ -133,7 +126,7 @@ tally_one(tally *t, const soma_request *request)
 static void
 count(soma_counts *c, const tally *t)
 {
-    uint64_t now = soma_worker_now(), n = t->requests;
+    uint64_t now = soma_clock_ticks(), n = t->requests;
     soma_counts_add(c, SOMA_COUNT_REQUESTS, n);
     soma_counts_add(c, SOMA_COUNT_ROWS, t->rows);
     soma_counts_add(c, SOMA_COUNT_TOTAL_TIME, now * n - t->started);
@@ -153,10 +146,10 @@ soma_worker_flush(soma_worker *worker, soma_batch *batch)
     soma_counts *counts = soma_worker_counts(worker, served);
     const soma_spec *spec = &served->spec;
     const soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
-    uint64_t began = soma_worker_now();
+    uint64_t began = soma_clock_ticks();
     const float *scores =
         soma_batch_forward(batch, snapshot, batch->x, batch->rows);
-    tally t = {.passed = soma_worker_now()};
+    tally t = {.passed = soma_clock_ticks()};
     t.pass = t.passed - began;
     soma_health_look(&served->health, spec, batch->ws, t.passed);
     soma_metrics_batch(worker->metrics, batch->rows);
@@ -196,7 +189,7 @@ predict_piece(soma_worker *worker)
         soma_snapshot_pin(request->pinned);
     }
     soma_counts *counts = soma_worker_counts(worker, served);
-    uint64_t began = soma_worker_now();
+    uint64_t began = soma_clock_ticks();
     /* The request uses its model, so the batch is still that one's. */
     const float *scores =
         soma_batch_forward(&worker->batches[served->index], request->pinned,
@@ -207,7 +200,7 @@ predict_piece(soma_worker *worker)
     memcpy(request->scores + done * outputs, scores,
            (size_t)rows * outputs * sizeof *scores);
     soma_counts_add(counts, SOMA_COUNT_BATCHES, 1);
-    request->passing += soma_worker_now() - began;
+    request->passing += soma_clock_ticks() - began;
     request->done += rows;
     if (request->done < request->rows)
         return;
@@ -216,7 +209,7 @@ predict_piece(soma_worker *worker)
         worker->large_end = &worker->large;
     soma_snapshot *snapshot = request->pinned;
     request->pinned = NULL;
-    tally t = {.pass = request->passing, .passed = soma_worker_now()};
+    tally t = {.pass = request->passing, .passed = soma_clock_ticks()};
     tally_one(&t, request);
     finish(request, snapshot, request->scores);
     count(counts, &t);

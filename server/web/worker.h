@@ -93,7 +93,4 @@ soma_outcome soma_worker_submit(soma_request *request);
  * once. */
 bool soma_worker_turn(soma_worker *worker);
 
-/* Microseconds, monotonic. */
-uint64_t soma_worker_now(void);
-
 #endif

@@ -60,7 +60,7 @@ compare(const soma_document *document, const json_t *got,
         json_t *value;
         if (json_object_size(got) != json_object_size(expected))
             differ("other members", current);
-        json_object_foreach((json_t *)(uintptr_t)got, key, value)
+        json_object_foreach ((json_t *)(uintptr_t)got, key, value)
             compare(document, value, json_object_get(expected, key));
     } else if (json_is_array(got)) {
         if (json_array_size(got) != json_array_size(expected))

@@ -183,8 +183,7 @@ state_of(const char *name, const char *body, char *text, size_t size)
     json_t *one;
     assert_int_equal(a.status, 200);
     *text = '\0';
-    json_array_foreach(a.json, i, one)
-    {
+    json_array_foreach (a.json, i, one) {
         assert_string_equal(text_of(one, "version"), "1");
         if (!strcmp(text_of(one, "name"), name))
             snprintf(text, size, "%s %s", text_of(one, "state"),

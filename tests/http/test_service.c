@@ -131,8 +131,7 @@ the_description_matches_the_routes(void **state)
     }
     const char *name;
     json_t *path;
-    json_object_foreach(paths, name, path)
-    {
+    json_object_foreach (paths, name, path) {
         described += json_object_get(path, "get") != NULL;
         described += json_object_get(path, "post") != NULL;
         described += json_object_get(path, "delete") != NULL;
