@@ -227,6 +227,11 @@ soma_registry_load_now(soma_registry *registry, const char *name,
         return soma_error_set(err, SOMA_E_NOT_FOUND,
                               "there is no model file of that name in %s",
                               registry->options.models);
+    if (soma_registry_is_ambiguous(registry, name))
+        return soma_error_set(err, SOMA_E_CONFLICT,
+                              "%s: there are two files for this model, "
+                              ".safetensors and .onnx; move one of them away",
+                              name);
     return load_file(registry, name, path, err);
 }
 

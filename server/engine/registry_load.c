@@ -15,7 +15,6 @@
 
 enum { GUARD_EXAMPLES = 2000 };
 
-/* Of two files with one name the first counts. */
 static const char *const model_suffixes[] = {".safetensors", ".onnx"};
 enum { SUFFIXES = sizeof model_suffixes / sizeof *model_suffixes };
 static const char journal_suffix[] = ".db";
@@ -261,6 +260,31 @@ soma_file_identify(const char *path, soma_file_id *id, soma_error *err)
     return SOMA_OK;
 }
 
+/* How many files of the folder would be model `name`; `path` is the last's. */
+static int
+find_files(const char *folder, const char *name, char *path, size_t size)
+{
+    int found = 0;
+    for (size_t i = SUFFIXES; i-- > 0;) {
+        char one[PATH_MAX];
+        int length = snprintf(one, sizeof one, "%s/%s%s", folder, name,
+                              model_suffixes[i]);
+        if (length >= (int)size || length >= (int)sizeof one ||
+            access(one, F_OK))
+            continue;
+        memcpy(path, one, (size_t)length + 1);
+        found++;
+    }
+    return found;
+}
+
+bool
+soma_registry_is_ambiguous(const soma_registry *registry, const char *name)
+{
+    char path[PATH_MAX];
+    return find_files(registry->options.models, name, path, sizeof path) > 1;
+}
+
 bool
 soma_registry_path(const soma_registry *registry, const char *name, char *path,
                    size_t size)
@@ -270,12 +294,8 @@ soma_registry_path(const soma_registry *registry, const char *name, char *path,
     if (!soma_registry_is_name(name, strlen(name)))
         return false;
     if (!stat(models, &st) && S_ISDIR(st.st_mode)) {
-        for (size_t i = 0; i < SUFFIXES; i++) {
-            int length = snprintf(path, size, "%s/%s%s", models, name,
-                                  model_suffixes[i]);
-            if (length < (int)size && !access(path, F_OK))
-                return true;
-        }
+        if (find_files(models, name, path, size))
+            return true;
         return snprintf(path, size, "%s/%s%s", models, name,
                         model_suffixes[0]) < (int)size;
     }

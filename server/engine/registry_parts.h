@@ -22,6 +22,11 @@ soma_status soma_registry_load_forks(soma_registry *registry, soma_error *err);
 /* The length of a model file's name without its suffix, 0: it is none. */
 size_t soma_registry_stem(const char *name);
 
+/* Whether the folder has a file of each kind for model `name`: then none of
+ * them is loaded, since which one was meant cannot be known. */
+bool soma_registry_is_ambiguous(const soma_registry *registry,
+                                const char *name);
+
 /* The path of the model file `name`; false: a name, or a file, that cannot be.
  */
 bool soma_registry_path(const soma_registry *registry, const char *name,
