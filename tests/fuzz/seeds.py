@@ -202,5 +202,32 @@ def pictures():
         jpeg(1)[:at + 5] + b"\xff\xdc\xff\xdc" + jpeg(1)[at + 9:])
 
 
-for make in (tensors, checkpoints, datasets, numpy, pictures):
+def patch(place, data):
+    return struct.pack("<I", place)[:3] + bytes([len(data)]) + data
+
+
+def journals():
+    put("journal_state", "good", b"")
+    put("journal_state", "settings", patch(20, f32(0.5, 0, 0.1)))
+    put("journal_state", "nan", patch(112, f32(float("nan"))))
+    put("journal_state", "cut", patch(90, b""))
+    put("journal_state", "count", patch(92, b"\xff" * 8))
+    example = b"\1\1" + f32(0, 1, 2, 3, 4)
+    put("journal_rows", "examples", example * 5)
+    put("journal_rows", "label", b"\1\x7f" + f32(0, 1, 2, 3, 4))
+    put("journal_rows", "nan", b"\1\2" + f32(0, float("nan"), 2, 3, 4))
+    put("journal_rows", "rate", b"\1\2" + f32(1e30, 255, 255, 255, 255) * 3)
+    put("journal_rows", "leaps", example * 3 + b"\2\1\0" + example +
+        b"\3\0\x08" + patch(4, f32(0.1)) + b"\2\x09\0" + b"\4\1\0")
+    put("journal_rows", "memory", b"\3\0\x08" +
+        patch(24, struct.pack("<i", 1 << 24)) + example)
+    put("journal_file", "good", b"\0")
+    put("journal_file", "read-only", b"\1")
+    put("journal_file", "cut", b"\0" + patch(4096, b""))
+    put("journal_file", "empty", b"\0" + patch(0, b""))
+    put("journal_file", "pages", b"\0" + patch(28, b"\xff\xff\xff\xff"))
+    put("journal_file", "version", b"\1" + patch(60, b"\0\0\0\x63"))
+
+
+for make in (tensors, checkpoints, datasets, numpy, pictures, journals):
     make()
