@@ -115,6 +115,7 @@ set_up_web(server *s)
     o->max_connections = (int)c->max_connections;
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
+    o->request_timeout = (int)c->request_timeout;
     o->drain = (int)c->drain;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;

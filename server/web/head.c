@@ -54,6 +54,27 @@ soma_head_check(const soma_head *head, soma_request *request)
     }
 }
 
+void
+soma_head_refuse_form(soma_request *request)
+{
+    soma_reply_error(request, 400, "malformed_head",
+                     "the head: expected lines \"Name: value\" that end in "
+                     "CRLF, without NUL, whitespace before the colon or "
+                     "continuation lines");
+    request->reply.close = true;
+}
+
+void
+soma_head_check_target(soma_request *request, const char *target)
+{
+    if (target[0] == '/')
+        return;
+    soma_reply_error(request, 400, "bad_target",
+                     "the request's target: expected a path, got %.64s",
+                     target);
+    request->reply.close = true;
+}
+
 static bool
 good_key(const char *key)
 {

@@ -23,6 +23,9 @@ void soma_head_take(soma_head *head, const char *name, const char *value);
 
 /* Each leaves a complete reply where it refuses the request. */
 void soma_head_check(const soma_head *head, soma_request *request);
+void soma_head_refuse_form(soma_request *request); /* http_head.h */
+/* RFC 9112, 3.2: a path, since soma is no proxy. */
+void soma_head_check_target(soma_request *request, const char *target);
 void soma_head_check_key(const soma_head *head, soma_request *request);
 /* W3C Trace Context, level 1: the request's trace, if there is exactly one
  * good traceparent; another one is as good as none, says 2.2. */
