@@ -238,20 +238,21 @@ experiment: test-deps
 	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/learning/experiment
 	$(Q)BUILD=$(BUILD) python3 tests/learning/experiment.py
 
-## fuzz: fuzz every target for MINUTES=n (default 1) each with libFuzzer
-.PHONY: fuzz
-MINUTES ?= 1
+## fuzz: libFuzzer on every target, MINUTES=n (10) shared among them
+.PHONY: fuzz fuzz-brief
+MINUTES ?= 10
+FUZZ_SAN := address,undefined,fuzzer-no-link
+FUZZ_FOLDER := build/clang-$(subst $(comma),-,$(FUZZ_SAN))/tests/fuzz
+FUZZ_SECONDS ?= $(shell echo $$(($(MINUTES) * 60 * $$(nproc) / $(words $(FUZZ_NAMES)))))
 fuzz: lint-deps
 	$(Q)sh tests/install.sh libclang-rt-dev
-	$(Q)for name in $(FUZZ_NAMES); do \
-		$(MAKE) --no-print-directory CC=clang \
-			SAN=address,undefined,fuzzer-no-link \
-			build/clang-address-undefined-fuzzer-no-link/tests/fuzz/libfuzzer_$$name && \
-		mkdir -p build/fuzz/$$name && \
-		build/clang-address-undefined-fuzzer-no-link/tests/fuzz/libfuzzer_$$name \
-			-artifact_prefix=build/fuzz/ -max_total_time=$$(($(MINUTES) * 60)) -max_len=4096 \
-			build/fuzz/$$name tests/fuzz/corpus/$$name || exit 1; \
-	done
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=$(FUZZ_SAN) \
+		$(FUZZ_NAMES:%=$(FUZZ_FOLDER)/libfuzzer_%)
+	$(Q)sh tests/fuzz/run.sh $(FUZZ_FOLDER) $(FUZZ_SECONDS) $(FUZZ_NAMES)
+
+# 10 seconds each from the same seed, for continuous integration.
+fuzz-brief:
+	$(Q)SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
 ## bench: all of the parts below, and one report (ROUNDS=n SECONDS=n)
 .PHONY: bench
