@@ -28,6 +28,10 @@ static const soma_option options[] = {
     TEXT("listen", "HOST:PORT", "127.0.0.1:8080", listen,
          "Address to listen on. Port 0 takes a free one; the log's first line "
          "says which."),
+    TEXT("keys", "FILE", NULL, keys,
+         "Who may predict, train and administer: a file of lines that `soma "
+         "key` makes, looked at again when it changes. Without it everyone "
+         "may."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),

@@ -141,6 +141,8 @@ begin(http_request *self, const char *method, const char *url,
         soma_head_check_key(&head, request);
     if (!request->reply.status)
         request->route = soma_route_find(request, method, url);
+    if (!request->reply.status)
+        soma_head_check_access(&head, request);
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);
     self->refused = request->reply.status != 0;
@@ -155,6 +157,9 @@ add_headers(struct MHD_Response *response, const soma_request *request)
                             reply->type);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+    if (reply->challenge)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+                                reply->challenge);
     if (reply->head_size) {
         char bytes[24];
         snprintf(bytes, sizeof bytes, "%zu", reply->head_size);

@@ -37,6 +37,7 @@ typedef struct soma_web_options {
 /* What all workers share. */
 typedef struct soma_web {
     soma_web_options options;
+    struct soma_keys *keys; /* keys.h; NULL: everyone may do everything */
     soma_registry *registry;
     struct soma_worker *workers; /* [options.workers] */
     atomic_bool ready, draining;
