@@ -35,18 +35,26 @@ WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmis
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
 	-Wwrite-strings -Wformat=2
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
-HARDEN := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-CFLAGS ?= $(OPT) -g $(HARDEN)
+CFLAGS ?= $(OPT) -g
+# tests/hardened.sh holds the program against these. The sanitizers bring their
+# own checks of what _FORTIFY_SOURCE looks at.
+FORTIFY = $(eval FORTIFY := $(shell $(CC) -E -x c tests/fortify.h 2>/dev/null \
+	| tail -n1))$(FORTIFY)
+HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection \
+	$(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+HARDEN_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 CPPFLAGS += -I. -I$(BUILD) -D_GNU_SOURCE
 # pkg-config is asked when something is compiled, so that `make deps` works
 # before the libraries are there.
 LIB_CFLAGS = $(eval LIB_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(LIB_CFLAGS)
 LIB_LIBS = $(eval LIB_LIBS := $(shell pkg-config --libs $(LIBS)))$(LIB_LIBS)
 SANITIZE = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
-COMPILE = $(CC) -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) -pthread \
+COMPILE = $(CC) -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(HARDEN) \
+	$(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY)) \
+	$(WARN) -pthread \
 	$(SANITIZE) \
 	$(LIB_CFLAGS) -MMD -MP
-LINK = $(CC) $(CFLAGS) $(LDFLAGS) -pthread -Wl,-z,relro,-z,now \
+LINK = $(CC) $(CFLAGS) $(LDFLAGS) -pthread $(HARDEN_LINK) \
 	$(if $(SAN),-fsanitize=$(SAN))
 
 MAIN_SOURCES := server/main.c $(wildcard server/cmd_*.c)
