@@ -5,6 +5,7 @@ found lies beside them and is left alone. Needs only Python and libturbojpeg.
 """
 import ctypes
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -310,6 +311,14 @@ def requests():
     put("tfs", "invoke", b'\5{"instances":[[1,2,3,4]]}')
 
 
+def keys():
+    digest = hashlib.sha256(b"secret").hexdigest().encode()
+    put("keys", "one", b"Bearer secret\na train " + digest + b"\n")
+    put("keys", "more", b"bearer  secret\n# no key\n\nb predict,train,admin " +
+        digest.upper() + b"\r\nc predict " + bytes(digest[::-1]))
+    put("keys", "bad", b"Basic x\na write 00\n")
+
+
 for make in (tensors, checkpoints, datasets, numpy, pictures, journals,
-             requests):
+             requests, keys):
     make()

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 #include <poll.h>
+#include <strings.h>
 
 static soma_web web;
 static soma_registry registry;
@@ -126,9 +127,20 @@ take_query(soma_request *request, char *query)
 }
 
 static bool
+has_host(const web_message *message)
+{
+    for (int i = 0; i < message->headers; i++)
+        if (!strcasecmp(message->names[i], "Host"))
+            return true;
+    return false;
+}
+
+static bool
 begin(soma_request *request, web_message *message)
 {
     soma_head head = {0};
+    if (!has_host(message))
+        soma_head_take(&head, "Host", "fuzz");
     for (int i = 0; i < message->headers; i++)
         soma_head_take(&head, message->names[i], message->values[i]);
     request->type = head.type;
@@ -140,10 +152,14 @@ begin(soma_request *request, web_message *message)
     soma_head_take_trace(&head, request);
     soma_head_check(&head, request);
     if (!request->reply.status)
+        soma_head_check_target(request, message->target);
+    if (!request->reply.status)
         soma_head_check_key(&head, request);
     if (!request->reply.status)
         request->route =
             soma_route_find(request, message->method, message->target);
+    if (!request->reply.status)
+        soma_head_check_access(&head, request);
     if (!request->reply.status && !strcmp(message->method, "POST"))
         soma_head_check_body(&head, request);
     return !request->reply.status;
@@ -189,8 +205,8 @@ check_error(const json_t *json)
 static int
 check_reply(const soma_request *request)
 {
-    static const int statuses[] = {200, 400, 404, 405, 408, 409, 411,
-                                   413, 414, 415, 429, 431, 503, 507};
+    static const int statuses[] = {200, 400, 401, 403, 404, 405, 408, 409,
+                                   411, 413, 414, 415, 429, 431, 503, 507};
     const soma_reply *reply = &request->reply;
     bool known = false;
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
