@@ -266,6 +266,19 @@ fuzz: lint-deps
 fuzz-brief:
 	$(Q)SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
+## coverage: lines and branches of core and server that `make test` reaches
+.PHONY: coverage
+coverage: test-deps
+	$(Q)sh tests/install.sh gcovr
+	$(Q)$(MAKE) --no-print-directory BUILD=build/coverage \
+		CFLAGS="-O1 -g --coverage -fprofile-update=atomic" tests
+	$(Q)find build/coverage -name '*.gcda' -delete
+	$(Q)BUILD=build/coverage sh tests/run.sh
+	$(Q)gcovr -r . -f core/ -f server/ --gcov-ignore-parse-errors -j 2 \
+		--exclude-throw-branches --print-summary -o build/coverage.txt \
+		build/coverage
+	@echo "each file, and the lines that are not reached: build/coverage.txt"
+
 ## bench: all of the parts below, and one report (ROUNDS=n SECONDS=n)
 .PHONY: bench
 BENCH_PARTS := bench-limits bench-learning bench-peers bench-training
@@ -364,7 +377,7 @@ SOURCES = $(shell git ls-files '*.c' '*.h')
 format: lint-deps
 	$(Q)clang-format -i $(SOURCES)
 
-## lint: clang-format, cppcheck, clang-tidy, shellcheck, the layers
+## lint: clang-format, cppcheck, clang-tidy, gcc -fanalyzer, shellcheck, layers
 lint: lint-deps
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/libsoma.a
 	$(Q)CPPFLAGS="$(CPPFLAGS) $(LIB_CFLAGS)" BUILD=$(BUILD) sh tests/lint.sh
