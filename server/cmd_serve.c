@@ -5,6 +5,7 @@
 #include "server/engine/log.h"
 #include "server/web/http.h"
 #include "server/web/keys.h"
+#include "server/web/tls.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -274,7 +275,8 @@ announce(server *s)
     char address[300], workers[16], models[16];
     soma_served *list[SOMA_MAX_MODELS] = {NULL};
     bool v6 = strchr(s->host, ':') != NULL;
-    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
+    snprintf(address, sizeof address, "%s://%s%s%s:%d",
+             s->config.tls_cert ? "https" : "http", v6 ? "[" : "",
              s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",
              soma_http_port(&s->web.workers[0]));
     snprintf(workers, sizeof workers, "%d", s->created);
@@ -327,6 +329,20 @@ catch_signals(soma_error *err)
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
+}
+
+static soma_status
+open_tls(server *s, soma_error *err)
+{
+    const char *certificate = s->config.tls_cert, *key = s->config.tls_key;
+    if (!certificate && !key)
+        return SOMA_OK;
+    if (!certificate || !key)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "%s: expected --tls-cert and --tls-key, both or "
+                              "none",
+                              origin_of(s, key ? "tls-key" : "tls-cert"));
+    return soma_tls_open(certificate, key, err);
 }
 
 static soma_status
@@ -398,6 +414,7 @@ shut_down(server *s)
     free(s->web.workers);
     soma_registry_close(&s->registry);
     soma_keys_free(s->web.keys);
+    soma_tls_close();
 }
 
 static soma_status
@@ -413,7 +430,9 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_keys(s, err);
+    status = open_tls(s, err);
+    if (!status)
+        status = open_keys(s, err);
     if (!status)
         status = open_data(s, err);
     if (!status)

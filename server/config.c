@@ -32,6 +32,10 @@ static const soma_option options[] = {
          "Who may predict, train and administer: a file of lines that `soma "
          "key` makes, looked at again when it changes. Without it everyone "
          "may."),
+    TEXT("tls-cert", "FILE", NULL, tls_cert,
+         "Serve HTTPS: the certificate and its chain, PEM, looked at again "
+         "when it changes."),
+    TEXT("tls-key", "FILE", NULL, tls_key, "Its private key, PEM."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),

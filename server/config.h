@@ -10,7 +10,7 @@ typedef struct soma_config {
     bool print;
     const char *listen, *models, *default_model, *data;
     const char *log_level, *log_format;
-    const char *keys;
+    const char *keys, *tls_cert, *tls_key;
     long workers;
     long max_body, max_rows, request_memory;
     long max_connections, max_connections_per_address;
