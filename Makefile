@@ -177,12 +177,16 @@ $(BUILD)/tests/bench/peak.o: CFLAGS += -O3 -march=native
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o \
 		$(BUILD)/tests/fuzz/main.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LIBS) -lm
 
 $(BUILD)/tests/fuzz/libfuzzer_%: $(BUILD)/tests/fuzz/fuzz_%.o \
 		$(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS) -lm
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LIBS) -lm
+
+# These bring their own end of server/web, in place of http.c.
+$(foreach name,request oip tfs,$(BUILD)/tests/fuzz/fuzz_$(name) \
+	$(BUILD)/tests/fuzz/libfuzzer_$(name)): $(BUILD)/tests/fuzz/web.o
 
 -include $(MAIN_OBJECTS:.o=.d) $(LIB_OBJECTS:.o=.d) \
 	$(wildcard $(BUILD)/tests/*/*.d)
