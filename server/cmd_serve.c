@@ -2,6 +2,7 @@
 #include "core/matrix.h"
 #include "server/command.h"
 #include "server/config.h"
+#include "server/engine/clock.h"
 #include "server/engine/log.h"
 #include "server/web/http.h"
 #include "server/web/keys.h"
@@ -118,7 +119,7 @@ set_up_web(server *s)
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
-    o->drain = (int)c->drain;
+    o->stop_seconds = (int)c->stop_seconds;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -398,12 +399,31 @@ wait_for_end(server *s)
     return true;
 }
 
+/* Not ready any more, and everyone is told to close; but whoever has not heard
+ * yet is served, until the time is over or another signal comes. */
+static void
+drain(server *s)
+{
+    unsigned char number;
+    char seconds[24];
+    uint64_t now = soma_clock_ticks();
+    uint64_t end = now + (uint64_t)s->config.drain_seconds * 1000000;
+    atomic_store(&s->web.draining, true);
+    snprintf(seconds, sizeof seconds, "%ld", s->config.drain_seconds);
+    soma_log(SOMA_LOG_INFO, "draining", "seconds", seconds, NULL);
+    for (; now < end; now = soma_clock_ticks())
+        if (is_signalled((int)((end - now + 999) / 1000)) &&
+            read(signal_pipe[0], &number, 1) == 1 && number != SIGHUP)
+            break;
+}
+
 /* Workers end first, when what they accepted is answered; then the trainers;
  * then the memory that they shared. */
 static void
 shut_down(server *s)
 {
     atomic_store(&s->web.draining, true);
+    atomic_store(&s->web.stopping, true);
     for (int i = 0; i < s->started; i++)
         soma_http_wake(&s->web.workers[i]);
     for (int i = 0; i < s->started; i++)
@@ -446,6 +466,8 @@ serve(server *s, soma_error *err)
         do
             status = wait_for_recovery(s, err);
         while (!status && !wait_for_end(s));
+        if (!status)
+            drain(s);
     }
     shut_down(s);
     if (s->lock >= 0)

@@ -149,8 +149,8 @@ shortest_wait(const struct soma_http *http, const soma_worker *worker)
     if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES &&
         (timeout < 0 || milliseconds < (unsigned)timeout))
         timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
-    /* While draining, look again now and then whether all is done. */
-    if (atomic_load(&worker->web->draining) && (timeout < 0 || timeout > 20))
+    /* While stopping, look again now and then whether all is done. */
+    if (atomic_load(&worker->web->stopping) && (timeout < 0 || timeout > 20))
         timeout = 20;
     return timeout;
 }
@@ -184,11 +184,11 @@ soma_http_run(void *arg)
         if (!busy)
             wait_for_work(http, worker);
         soma_peers_look(&http->peers, soma_clock_ticks());
-        if (atomic_load(&worker->web->draining) && !quiet) {
+        if (atomic_load(&worker->web->stopping) && !quiet) {
             /* No new connections; what is open goes on. */
             quiet = true;
             deadline = soma_clock_ticks() +
-                       (uint64_t)worker->web->options.drain * 1000000;
+                       (uint64_t)worker->web->options.stop_seconds * 1000000;
             int fd = MHD_quiesce_daemon(http->daemon);
             if (fd >= 0)
                 close(fd);
