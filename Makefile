@@ -21,14 +21,14 @@ Q := $(if $(filter 0,$(VERBOSE)),@)
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
 	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler \
-	libminizip-dev
+	libminizip-dev libgnutls28-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
-	curl jq sqlite3 util-linux
+	curl jq sqlite3 util-linux openssl
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
 
-LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 \
+LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 gnutls \
 	libprotobuf-c minizip
 WERROR ?=
 WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \

@@ -2,9 +2,11 @@
 #include "core/matrix.h"
 #include "server/command.h"
 #include "server/config.h"
+#include "server/engine/clock.h"
 #include "server/engine/log.h"
 #include "server/web/http.h"
 #include "server/web/keys.h"
+#include "server/web/tls.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -117,7 +119,7 @@ set_up_web(server *s)
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
-    o->drain = (int)c->drain;
+    o->stop_seconds = (int)c->stop_seconds;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -274,7 +276,8 @@ announce(server *s)
     char address[300], workers[16], models[16];
     soma_served *list[SOMA_MAX_MODELS] = {NULL};
     bool v6 = strchr(s->host, ':') != NULL;
-    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
+    snprintf(address, sizeof address, "%s://%s%s%s:%d",
+             s->config.tls_cert ? "https" : "http", v6 ? "[" : "",
              s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",
              soma_http_port(&s->web.workers[0]));
     snprintf(workers, sizeof workers, "%d", s->created);
@@ -330,6 +333,20 @@ catch_signals(soma_error *err)
 }
 
 static soma_status
+open_tls(server *s, soma_error *err)
+{
+    const char *certificate = s->config.tls_cert, *key = s->config.tls_key;
+    if (!certificate && !key)
+        return SOMA_OK;
+    if (!certificate || !key)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "%s: expected --tls-cert and --tls-key, both or "
+                              "none",
+                              origin_of(s, key ? "tls-key" : "tls-cert"));
+    return soma_tls_open(certificate, key, err);
+}
+
+static soma_status
 open_keys(server *s, soma_error *err)
 {
     if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))
@@ -382,12 +399,31 @@ wait_for_end(server *s)
     return true;
 }
 
+/* Not ready any more, and everyone is told to close; but whoever has not heard
+ * yet is served, until the time is over or another signal comes. */
+static void
+drain(server *s)
+{
+    unsigned char number;
+    char seconds[24];
+    uint64_t now = soma_clock_ticks();
+    uint64_t end = now + (uint64_t)s->config.drain_seconds * 1000000;
+    atomic_store(&s->web.draining, true);
+    snprintf(seconds, sizeof seconds, "%ld", s->config.drain_seconds);
+    soma_log(SOMA_LOG_INFO, "draining", "seconds", seconds, NULL);
+    for (; now < end; now = soma_clock_ticks())
+        if (is_signalled((int)((end - now + 999) / 1000)) &&
+            read(signal_pipe[0], &number, 1) == 1 && number != SIGHUP)
+            break;
+}
+
 /* Workers end first, when what they accepted is answered; then the trainers;
  * then the memory that they shared. */
 static void
 shut_down(server *s)
 {
     atomic_store(&s->web.draining, true);
+    atomic_store(&s->web.stopping, true);
     for (int i = 0; i < s->started; i++)
         soma_http_wake(&s->web.workers[i]);
     for (int i = 0; i < s->started; i++)
@@ -398,6 +434,7 @@ shut_down(server *s)
     free(s->web.workers);
     soma_registry_close(&s->registry);
     soma_keys_free(s->web.keys);
+    soma_tls_close();
 }
 
 static soma_status
@@ -413,7 +450,9 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_keys(s, err);
+    status = open_tls(s, err);
+    if (!status)
+        status = open_keys(s, err);
     if (!status)
         status = open_data(s, err);
     if (!status)
@@ -427,6 +466,8 @@ serve(server *s, soma_error *err)
         do
             status = wait_for_recovery(s, err);
         while (!status && !wait_for_end(s));
+        if (!status)
+            drain(s);
     }
     shut_down(s);
     if (s->lock >= 0)
