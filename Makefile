@@ -266,6 +266,20 @@ fuzz: lint-deps
 fuzz-brief:
 	$(Q)SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
+## fuzz-afl: AFL++ on the JSON target for MINUTES=n
+.PHONY: fuzz-afl
+AFL_FOLDER := build/afl-clang-fast/tests/fuzz
+fuzz-afl: test-deps
+	$(Q)sh tests/install.sh afl++
+	$(Q)$(MAKE) --no-print-directory CC=afl-clang-fast $(AFL_FOLDER)/fuzz_document
+	$(Q)AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 \
+		afl-fuzz -V $$(($(MINUTES) * 60)) -t 2000 \
+		-i tests/fuzz/corpus/document -o build/fuzz/afl -- \
+		$(AFL_FOLDER)/fuzz_document >build/afl.log
+	$(Q)grep -E '^(execs_done|edges_found|saved_crashes|saved_hangs) ' \
+		build/fuzz/afl/default/fuzzer_stats
+	$(Q)grep -q '^saved_crashes *: 0$$' build/fuzz/afl/default/fuzzer_stats
+
 ## coverage: lines and branches of core and server that `make test` reaches
 .PHONY: coverage
 coverage: test-deps
