@@ -130,11 +130,14 @@ begin(http_request *self, const char *method, const char *url,
     MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND,
                               take_argument, request);
     soma_head_take_trace(&head, request);
+    request->reply.close = head.encodings && soma_head_forgives_chunks();
     soma_head_check(&head, request);
     if (!request->reply.status &&
-        !soma_head_is_well_formed(request->connection, version,
+        !soma_head_is_well_formed(request->connection, method, url, version,
                                   self->peer ? self->peer->after_uri : NULL))
         soma_head_refuse_form(request);
+    if (!request->reply.status && self->peer && self->peer->odd_target)
+        soma_head_refuse_target(request);
     if (!request->reply.status)
         soma_head_check_target(request, url);
     if (!request->reply.status)
@@ -301,8 +304,10 @@ soma_http_on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     soma_peer *peer = peer_of(connection);
     (void)arg;
-    if (peer)
+    if (peer) {
         peer->after_uri = uri + strlen(uri) + 1;
+        peer->odd_target = !soma_head_is_target(uri);
+    }
     return NULL;
 }
 

@@ -59,17 +59,40 @@ look_at_field(void *arg, enum MHD_ValueKind kind, const char *name,
     return walk->good ? MHD_YES : MHD_NO;
 }
 
+/* Before 1.0. */
+static bool
+is_old(void)
+{
+    return !strncmp(MHD_get_version(), "0.", 2);
+}
+
 bool
-soma_head_is_well_formed(struct MHD_Connection *connection, const char *version,
+soma_head_is_well_formed(struct MHD_Connection *connection, const char *method,
+                         const char *url, const char *version,
                          const char *after_uri)
 {
-    head_walk walk = {version + strlen(version),
-                      !strncmp(MHD_get_version(), "0.", 2), true};
+    head_walk walk = {version + strlen(version), is_old(), is_token(method)};
     MHD_get_connection_values(connection, MHD_HEADER_KIND, look_at_field,
                               &walk);
     const char *end = walk.end;
     if (!walk.good || !walk.in_place)
         return walk.good;
-    return (!after_uri || after_uri == version) && !end[1] && !end[2] &&
+    return url == method + strlen(method) + 1 &&
+           (!after_uri || after_uri == version) && !end[1] && !end[2] &&
            !end[3];
+}
+
+bool
+soma_head_is_target(const char *uri)
+{
+    for (const char *at = uri; *at; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7f)
+            return false;
+    return !strstr(uri, "%00");
+}
+
+bool
+soma_head_forgives_chunks(void)
+{
+    return is_old();
 }

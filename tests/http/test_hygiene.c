@@ -105,6 +105,10 @@ static const attack attacks[] = {
     {"two hosts", POST HOST "Host: b\r\nContent-Length: 2\r\n\r\n{}" NEXT, 0},
     {"the same host twice", POST HOST HOST "Content-Length: 2\r\n\r\n{}" NEXT,
      0},
+    {"a host with a space", "GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n" NEXT,
+     0},
+    {"a host with a user and a path",
+     "GET /healthz HTTP/1.1\r\nHost: a@b/c\r\n\r\n" NEXT, 0},
     /* Field names */
     {"a space before the colon", POST HOST "Content-Length : 2\r\n\r\n{}" NEXT,
      0},
@@ -160,6 +164,17 @@ static const attack attacks[] = {
      "GET http://elsewhere/healthz HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
     {"authority form", "CONNECT a:80 HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
     {"asterisk form", "OPTIONS * HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
+    {"a control character in the path",
+     "GET /healthz?\x01 HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
+    {"%00 in the path", "GET /healthz%00x HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
+    {"two spaces before the path",
+     "GET  /healthz HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
+    {"a space behind the version",
+     "GET /healthz HTTP/1.1 \r\n" HOST "\r\n" NEXT, 0},
+    {"a method that is no token", "G(T /healthz HTTP/1.1\r\n" HOST "\r\n" NEXT,
+     0},
+    {"a line that begins with a space",
+     "GET /healthz HTTP/1.1\r\n " HOST "\r\n" NEXT, 0},
     {"no slash", "GET healthz HTTP/1.1\r\n" HOST "\r\n" NEXT, 0},
     /* Versions */
     {"HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" NEXT, 0},
@@ -179,6 +194,23 @@ static const attack attacks[] = {
     {"a chunk's size that is a word", CHUNKED "zwei\r\n{}\r\n0\r\n\r\n" NEXT,
      0},
     {"no size of a chunk", CHUNKED "\r\n{}\r\n0\r\n\r\n" NEXT, 0},
+    {"a chunk's size and a bare LF", CHUNKED "2\n{}\r\n0\r\n\r\n" NEXT, 0},
+    {"a chunk and a bare LF", CHUNKED "2\r\n{}\n0\r\n\r\n" NEXT, 0},
+    {"the last chunk and a bare LF", CHUNKED "2\r\n{}\r\n0\n\r\n" NEXT, 0},
+    {"a bare LF at the end", CHUNKED "2\r\n{}\r\n0\r\n\n" NEXT, 0},
+    {"a bare LF in a chunk's extension", CHUNKED "2;a\n{}\r\n0\r\n\r\n" NEXT,
+     0},
+    {"a bare CR in a chunk's extension",
+     CHUNKED "2;a\rb\r\n{}\r\n0\r\n\r\n" NEXT, 0},
+    {"a space before a chunk's size", CHUNKED " 2\r\n{}\r\n0\r\n\r\n" NEXT, 0},
+    {"a space behind a chunk's size", CHUNKED "2 \r\n{}\r\n0\r\n\r\n" NEXT, 0},
+    {"a trailer with a space before the colon",
+     CHUNKED "2\r\n{}\r\n0\r\nX : a\r\n\r\n" NEXT, 0},
+    {"a folded trailer", CHUNKED "2\r\n{}\r\n0\r\nX: a\r\n b\r\n\r\n" NEXT, 0},
+    {"chunks in HTTP/1.0",
+     "POST /predict HTTP/1.0\r\n" HOST
+     "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" NEXT,
+     0},
     {"a chunk longer than it says", CHUNKED "2\r\n{}xx\r\n0\r\n\r\n" NEXT, 0},
 };
 
@@ -285,6 +317,9 @@ good_heads_are_taken(void **state)
         "\r\nGET /healthz HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
         "GET /healthz?a=b&c=%20 HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
         "GET /healthz HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: [::1%25lo]:80\r\nConnection: close\r\n"
+        "\r\n",
         "GET /healthz HTTP/1.0\r\n" HOST "\r\n",
     };
     (void)state;
