@@ -5,6 +5,7 @@
 #include "server/engine/log.h"
 #include "server/web/http.h"
 #include "server/web/keys.h"
+#include "server/web/rate.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -118,6 +119,7 @@ set_up_web(server *s)
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
     o->drain = (int)c->drain;
+    o->rate_limit = c->rate_limit;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -330,8 +332,11 @@ catch_signals(soma_error *err)
 }
 
 static soma_status
-open_keys(server *s, soma_error *err)
+open_access(server *s, soma_error *err)
 {
+    double limit = s->web.options.rate_limit;
+    if (limit > 0 && !(s->web.rates = soma_rates_create(limit)))
+        return soma_error_memory(err, "rates");
     if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))
         return SOMA_OK;
     soma_error_prefix(err, "%s", origin_of(s, "keys"));
@@ -398,6 +403,7 @@ shut_down(server *s)
     free(s->web.workers);
     soma_registry_close(&s->registry);
     soma_keys_free(s->web.keys);
+    soma_rates_free(s->web.rates);
 }
 
 static soma_status
@@ -413,7 +419,7 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_keys(s, err);
+    status = open_access(s, err);
     if (!status)
         status = open_data(s, err);
     if (!status)

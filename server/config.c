@@ -32,6 +32,9 @@ static const soma_option options[] = {
          "Who may predict, train and administer: a file of lines that `soma "
          "key` makes, looked at again when it changes. Without it everyone "
          "may."),
+    NUMBER("rate-limit", "N", "0", 0, 1e9, rate_limit,
+           "Most requests a second with one key, and from one address without "
+           "a key; beyond it they are answered 429. 0: no limit."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),

@@ -2,6 +2,7 @@
 
 #include "server/web/inflate.h"
 #include "server/web/input.h"
+#include "server/web/rate.h"
 #include "server/web/routes.h"
 #include "server/web/worker.h"
 
@@ -104,8 +105,11 @@ soma_head_check_access(const soma_head *head, soma_request *request)
     soma_scope scope = request->route->scope;
     if (!keys)
         return;
-    switch (soma_keys_admit(keys, head->bearers == 1 ? head->bearer : NULL,
-                            scope, name)) {
+    soma_admission admission = soma_keys_admit(
+        keys, head->bearers == 1 ? head->bearer : NULL, scope, name);
+    if (name[0])
+        request->caller = soma_rate_key(name);
+    switch (admission) {
     case SOMA_ADMITTED:
         break;
     case SOMA_NO_KEY:
@@ -126,6 +130,25 @@ soma_head_check_access(const soma_head *head, soma_request *request)
                          request->route->path, scope_text(scope));
         break;
     }
+}
+
+void
+soma_head_check_rate(soma_request *request, const struct sockaddr *address)
+{
+    bool known = request->caller != 0;
+    if (request->route && request->route->scope == SOMA_SCOPE_NONE)
+        return;
+    int wait = soma_rates_take(
+        request->worker->web->rates,
+        known ? request->caller : soma_rate_address(address), request->started);
+    if (!wait)
+        return;
+    request->reply.allow = request->reply.challenge = NULL;
+    request->reply.retry_after = wait;
+    soma_reply_error(request, 429, "too_many_requests",
+                     "more than %g requests a second %s",
+                     request->worker->web->options.rate_limit,
+                     known ? "with this key" : "from this address");
 }
 
 static bool

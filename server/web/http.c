@@ -77,6 +77,7 @@ take_request(soma_worker *worker)
     taken->state = READING;
     taken->refused = false;
     taken->request.id = worker->next_id++;
+    taken->request.caller = 0;
     taken->request.started = soma_clock_ticks();
     worker->open_requests++;
     return taken;
@@ -116,6 +117,14 @@ take_argument(void *arg, enum MHD_ValueKind kind, const char *name,
     return MHD_YES;
 }
 
+static const struct sockaddr *
+address_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info ? info->client_addr : NULL;
+}
+
 /* False: the answer goes out now, whatever of the body is still to come. A
  * refused body is read and thrown away only if it is short. */
 static bool
@@ -143,6 +152,8 @@ begin(http_request *self, const char *method, const char *url,
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status)
         soma_head_check_access(&head, request);
+    if (request->worker->web->rates && !request->reply.close)
+        soma_head_check_rate(request, address_of(request->connection));
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);
     self->refused = request->reply.status != 0;

@@ -40,6 +40,7 @@ typedef struct soma_request {
     void *connection; /* the protocol library's */
     const struct soma_route *route;
     uint64_t id;
+    uint64_t caller;  /* whose key it has, for the limit of rate.h; 0: none */
     uint64_t started; /* monotonic, microseconds */
     uint64_t decoded; /* the same, of a prediction: when its rows stood */
     uint64_t passing; /* microseconds of its forward passes, of rows at x */
