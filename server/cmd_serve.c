@@ -3,6 +3,7 @@
 #include "server/command.h"
 #include "server/config.h"
 #include "server/engine/log.h"
+#include "server/web/cors.h"
 #include "server/web/http.h"
 #include "server/web/keys.h"
 #include "server/web/rate.h"
@@ -119,6 +120,7 @@ set_up_web(server *s)
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
     o->drain = (int)c->drain;
+    o->cors_origins = c->cors_origin;
     o->rate_limit = c->rate_limit;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
@@ -335,6 +337,10 @@ static soma_status
 open_access(server *s, soma_error *err)
 {
     double limit = s->web.options.rate_limit;
+    if (soma_cors_check(s->config.cors_origin, err)) {
+        soma_error_prefix(err, "%s", origin_of(s, "cors-origin"));
+        return err->status;
+    }
     if (limit > 0 && !(s->web.rates = soma_rates_create(limit)))
         return soma_error_memory(err, "rates");
     if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))

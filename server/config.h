@@ -12,6 +12,7 @@ typedef struct soma_config {
     const char *log_level, *log_format;
     const char *keys;
     double rate_limit;
+    const char *cors_origin;
     long workers;
     long max_body, max_rows, request_memory;
     long max_connections, max_connections_per_address;

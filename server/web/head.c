@@ -15,6 +15,13 @@ soma_head_take(soma_head *head, const char *name, const char *value)
 {
     if (!strcasecmp(name, "Host")) {
         head->hosts++;
+        head->host = value;
+    } else if (!strcasecmp(name, "Origin")) {
+        head->origin = value;
+    } else if (!strcasecmp(name, "Sec-Fetch-Site")) {
+        head->site = value;
+    } else if (!strcasecmp(name, "Access-Control-Request-Method")) {
+        head->wants_method = value;
     } else if (!strcasecmp(name, "Content-Type")) {
         head->type = value;
     } else if (!strcasecmp(name, "Content-Length")) {

@@ -18,7 +18,10 @@ typedef struct soma_head {
     const char *tensors;  /* Inference-Header-Content-Length */
     const char *trace;    /* traceparent */
     const char *bearer;   /* Authorization */
-    size_t size;          /* of the body, by its length; 0: unknown */
+    const char *host, *origin;
+    const char *site;         /* Sec-Fetch-Site */
+    const char *wants_method; /* Access-Control-Request-Method */
+    size_t size;              /* of the body, by its length; 0: unknown */
     int lengths, encodings, hosts, keys, traces,
         bearers; /* how many there are */
 } soma_head;

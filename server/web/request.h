@@ -27,6 +27,8 @@ typedef struct soma_reply {
     const char *type;      /* Content-Type; a constant */
     const char *allow;     /* for 405; a constant */
     const char *challenge; /* WWW-Authenticate, for 401; a constant */
+    const char *origin;    /* whose pages may read it; NULL: see cors.h */
+    const char *methods;   /* of a preflight's answer, or NULL; a constant */
     int retry_after;       /* seconds; 0: no such header */
     bool close;            /* end the connection with it */
     const void *constant;  /* body in constant memory, else it is in text */

@@ -26,6 +26,7 @@ typedef struct soma_web_options {
     int max_rows;    /* of one request */
     int max_connections, max_connections_per_address;
     double rate_limit;        /* requests a second, rate.h; 0: none */
+    const char *cors_origins; /* cors.h, or NULL */
     size_t request_memory;    /* bytes, see soma_request_charge */
     int idle_timeout;         /* seconds */
     int request_timeout;      /* the same */
