@@ -36,6 +36,13 @@ static const soma_option options[] = {
          "Serve HTTPS: the certificate and its chain, PEM, looked at again "
          "when it changes."),
     TEXT("tls-key", "FILE", NULL, tls_key, "Its private key, PEM."),
+    NUMBER("rate-limit", "N", "0", 0, 1e9, rate_limit,
+           "Most requests a second with one key, and from one address without "
+           "a key; beyond it they are answered 429. 0: no limit."),
+    TEXT("cors-origin", "ORIGIN,...", NULL, cors_origin,
+         "Origins whose pages may ask and read answers in a browser "
+         "(https://a.example), or *. Without it only the server's own page "
+         "may."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),
