@@ -169,6 +169,12 @@ add_headers(struct MHD_Response *response, const soma_request *request)
                             reply->type);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+    if (reply->policy) {
+        MHD_add_response_header(response, "Content-Security-Policy",
+                                reply->policy);
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    }
     if (reply->head_size) {
         char bytes[24];
         snprintf(bytes, sizeof bytes, "%zu", reply->head_size);

@@ -36,6 +36,7 @@ static const soma_route table[] = {
     {"GET", "/metrics", "metrics", soma_api_metrics, NULL},
     {"GET", "/openapi.json", "openapi", soma_api_openapi, NULL},
     {"GET", "/", "page", soma_api_page, NULL},
+    {"GET", "/page/{file}", "page", soma_api_page_file, NULL},
     /* Open Inference Protocol; a name that is a word of the protocol comes
      * before {model}. */
     {"GET", "/v2", "oip_server", soma_api_oip_server, NULL},
