@@ -5,6 +5,8 @@ import {bodyOf, lookOf, paint, pixelsOfPicture} from "./picture.js";
 import {isDigits, samplesFor} from "./samples.js";
 import {classesOf, percent, showBars} from "./bars.js";
 import {Teacher} from "./teach.js";
+import {lookInside} from "./inside.js";
+import {watch} from "./watch.js";
 
 const $ = (id) => document.getElementById(id);
 const page = {
@@ -35,7 +37,7 @@ function shown() {
   for (const id of ["seen", "shown"])
     paint($(id), page.pixels || none, look);
   teacher.ready(Boolean(page.pixels));
-  document.dispatchEvent(new CustomEvent("picture", {detail: page}));
+  document.dispatchEvent(new Event("picture"));
   if (page.pixels) predict();
   else showAnswer(null);
 }
@@ -96,6 +98,7 @@ function showAnswer(answer) {
   $("timing").textContent = answer
     ? `version ${answer.version} \u00b7 answered in ${answer.took.toFixed(1)} ms`
     : `version ${model.version} \u00b7 ${model.parameters.toLocaleString("en")} parameters`;
+  if (answer) document.dispatchEvent(new Event("answer"));
 }
 
 function showProblem(problem) {
@@ -122,6 +125,7 @@ async function use(model) {
   if (page.model !== model) return;
   page.samples = samples;
   showSamples();
+  document.dispatchEvent(new Event("picture"));
   await teacher.use();
 }
 
@@ -212,5 +216,7 @@ document.addEventListener("drop", (event) => {
   $("paper").classList.remove("over");
   if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
 });
+lookInside(page);
+watch(page);
 whenBack(back);
 start();

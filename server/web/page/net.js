@@ -85,6 +85,7 @@ async function send(path, options) {
       ...options, headers: headers(options.headers),
       signal: stop.signal, cache: "no-store",
     });
+    if (answer.ok && options.as) return {answer, value: await answer[options.as]()};
     const text = await answer.text();
     let value = {};
     try { value = JSON.parse(text); } catch { /* a proxy's page */ }
@@ -124,6 +125,9 @@ export async function ask(path, options = {}) {
 export const post = (path, body, type = "application/json") =>
   ask(path, {method: "POST", headers: {"Content-Type": type},
     body: type === "application/json" ? JSON.stringify(body) : body});
+
+export const bytes = (path) => ask(path, {as: "arrayBuffer"});
+export const text = (path) => ask(path, {as: "text"});
 
 export const modelPath = (model, rest = "") =>
   `/models/${encodeURIComponent(model.name)}${rest}`;
