@@ -35,18 +35,26 @@ WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmis
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
 	-Wwrite-strings -Wformat=2
 OPT := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O2)
-HARDEN := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-CFLAGS ?= $(OPT) -g $(HARDEN)
+CFLAGS ?= $(OPT) -g
+# tests/hardened.sh holds the program against these. The sanitizers bring their
+# own checks of what _FORTIFY_SOURCE looks at.
+FORTIFY = $(eval FORTIFY := $(shell $(CC) -E -x c tests/fortify.h 2>/dev/null \
+	| tail -n1))$(FORTIFY)
+HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection \
+	$(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
+HARDEN_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 CPPFLAGS += -I. -I$(BUILD) -D_GNU_SOURCE
 # pkg-config is asked when something is compiled, so that `make deps` works
 # before the libraries are there.
 LIB_CFLAGS = $(eval LIB_CFLAGS := $(shell pkg-config --cflags $(LIBS)))$(LIB_CFLAGS)
 LIB_LIBS = $(eval LIB_LIBS := $(shell pkg-config --libs $(LIBS)))$(LIB_LIBS)
 SANITIZE = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined)
-COMPILE = $(CC) -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(WARN) -pthread \
+COMPILE = $(CC) -std=gnu11 $(CPPFLAGS) $(CFLAGS) $(HARDEN) \
+	$(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY)) \
+	$(WARN) -pthread \
 	$(SANITIZE) \
 	$(LIB_CFLAGS) -MMD -MP
-LINK = $(CC) $(CFLAGS) $(LDFLAGS) -pthread -Wl,-z,relro,-z,now \
+LINK = $(CC) $(CFLAGS) $(LDFLAGS) -pthread $(HARDEN_LINK) \
 	$(if $(SAN),-fsanitize=$(SAN))
 
 MAIN_SOURCES := server/main.c $(wildcard server/cmd_*.c)
@@ -239,20 +247,21 @@ experiment: test-deps
 	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/learning/experiment
 	$(Q)BUILD=$(BUILD) python3 tests/learning/experiment.py
 
-## fuzz: fuzz every target for MINUTES=n (default 1) each with libFuzzer
-.PHONY: fuzz
-MINUTES ?= 1
+## fuzz: libFuzzer on every target, MINUTES=n (10) shared among them
+.PHONY: fuzz fuzz-brief
+MINUTES ?= 10
+FUZZ_SAN := address,undefined,fuzzer-no-link
+FUZZ_FOLDER := build/clang-$(subst $(comma),-,$(FUZZ_SAN))/tests/fuzz
+FUZZ_SECONDS ?= $(shell echo $$(($(MINUTES) * 60 * $$(nproc) / $(words $(FUZZ_NAMES)))))
 fuzz: lint-deps
 	$(Q)sh tests/install.sh libclang-rt-dev
-	$(Q)for name in $(FUZZ_NAMES); do \
-		$(MAKE) --no-print-directory CC=clang \
-			SAN=address,undefined,fuzzer-no-link \
-			build/clang-address-undefined-fuzzer-no-link/tests/fuzz/libfuzzer_$$name && \
-		mkdir -p build/fuzz/$$name && \
-		build/clang-address-undefined-fuzzer-no-link/tests/fuzz/libfuzzer_$$name \
-			-artifact_prefix=build/fuzz/ -max_total_time=$$(($(MINUTES) * 60)) -max_len=4096 \
-			build/fuzz/$$name tests/fuzz/corpus/$$name || exit 1; \
-	done
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=$(FUZZ_SAN) \
+		$(FUZZ_NAMES:%=$(FUZZ_FOLDER)/libfuzzer_%)
+	$(Q)sh tests/fuzz/run.sh $(FUZZ_FOLDER) $(FUZZ_SECONDS) $(FUZZ_NAMES)
+
+# 10 seconds each from the same seed, for continuous integration.
+fuzz-brief:
+	$(Q)SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
 ## bench: all of the parts below, and one report (ROUNDS=n SECONDS=n)
 .PHONY: bench

@@ -22,6 +22,7 @@
  */
 #include "core/learner_parts.h"
 
+#include <math.h>
 #include <string.h>
 
 static const unsigned char MAGICS[2][8] = {
@@ -197,12 +198,29 @@ take(const unsigned char *from, void *to, size_t size)
     return from + size;
 }
 
-/* Labels come from a file whose digest was right; still, none may be used as
- * an index unseen. */
+static bool
+all_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; values && i < count; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+/* The state comes from a file whose digest was right, which whoever made the
+ * file can see to: no label may be used as an index unseen, and no number that
+ * is not finite may come into force. */
 static soma_status
-check_labels(const soma_learner *learner, soma_error *err)
+check_values(const soma_learner *learner, soma_error *err)
 {
     const soma_memory *stream = &learner->rehearsal.stream;
+    size_t trainable = learner->model->spec.trainable;
+    if (!all_finite(learner->model->params, trainable) ||
+        !all_finite(learner->velocity, trainable) ||
+        !all_finite(stream->floats,
+                    (size_t)stream->count * (size_t)stream->size))
+        return soma_error_set(err, SOMA_E_FORMAT,
+                              "state of learning: a number that is not finite");
     for (int i = 0; i < stream->count; i++)
         if (stream->labels[i] < 0 ||
             stream->labels[i] >= learner->model->spec.classes)
@@ -271,5 +289,5 @@ soma_learner_load(soma_learner *learner, const unsigned char *from, size_t size,
         status = soma_error_set(err, SOMA_E_FORMAT,
                                 "state of learning: a class is called by a "
                                 "number that is none");
-    return status ? status : check_labels(learner, err);
+    return status ? status : check_values(learner, err);
 }

@@ -72,9 +72,11 @@ soma_progressive_report(const soma_progressive *p, int label)
         report.accuracy += right;
         report.loss += (double)one->loss;
         probabilities = probabilities && one->confidence >= 0;
-        int at = (int)(one->confidence * SOMA_CALIBRATION_BINS);
-        at = at < 0 ? 0 : at;
-        at = at < SOMA_CALIBRATION_BINS ? at : SOMA_CALIBRATION_BINS - 1;
+        /* Saved states are not to be trusted: it may be any float. */
+        float place = one->confidence * SOMA_CALIBRATION_BINS;
+        int at = place >= 0 ? SOMA_CALIBRATION_BINS - 1 : 0;
+        if (place >= 0 && place < SOMA_CALIBRATION_BINS)
+            at = (int)place;
         bins[at].count++;
         bins[at].right += right;
         bins[at].confidence += (double)one->confidence;

@@ -4,6 +4,7 @@
 #include "server/config.h"
 #include "server/engine/log.h"
 #include "server/web/http.h"
+#include "server/web/keys.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -115,6 +116,7 @@ set_up_web(server *s)
     o->max_connections = (int)c->max_connections;
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
+    o->request_timeout = (int)c->request_timeout;
     o->drain = (int)c->drain;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
@@ -259,6 +261,13 @@ start_workers(server *s, soma_error *err)
     return SOMA_OK;
 }
 
+static bool
+is_loopback(const char *host)
+{
+    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") ||
+           !strcmp(host, "localhost");
+}
+
 static void
 announce(server *s)
 {
@@ -281,6 +290,11 @@ announce(server *s)
                  parameters, NULL);
     }
     soma_readers_leave(&s->registry.readers, SOMA_MAIN_READER);
+    if (!s->config.keys && !is_loopback(s->host))
+        soma_log(SOMA_LOG_WARNING, "no-keys", "text",
+                 "without --keys whoever reaches this address may predict, "
+                 "teach and administer",
+                 NULL);
     if (!s->config.data)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",
@@ -313,6 +327,15 @@ catch_signals(soma_error *err)
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
+}
+
+static soma_status
+open_keys(server *s, soma_error *err)
+{
+    if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))
+        return SOMA_OK;
+    soma_error_prefix(err, "%s", origin_of(s, "keys"));
+    return err->status;
 }
 
 /* Waits so many milliseconds for a signal, -1: for ever. */
@@ -374,6 +397,7 @@ shut_down(server *s)
         soma_worker_free(&s->web.workers[i]);
     free(s->web.workers);
     soma_registry_close(&s->registry);
+    soma_keys_free(s->web.keys);
 }
 
 static soma_status
@@ -389,7 +413,9 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_data(s, err);
+    status = open_keys(s, err);
+    if (!status)
+        status = open_data(s, err);
     if (!status)
         status = open_registry(s, err);
     if (!status)

@@ -21,6 +21,7 @@ int soma_cmd_import(int argc, char **argv);
 int soma_cmd_export(int argc, char **argv);
 int soma_cmd_replay(int argc, char **argv);
 int soma_cmd_journal(int argc, char **argv);
+int soma_cmd_key(int argc, char **argv);
 int soma_cmd_health(int argc, char **argv);
 int soma_cmd_version(int argc, char **argv);
 

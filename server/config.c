@@ -28,6 +28,10 @@ static const soma_option options[] = {
     TEXT("listen", "HOST:PORT", "127.0.0.1:8080", listen,
          "Address to listen on. Port 0 takes a free one; the log's first line "
          "says which."),
+    TEXT("keys", "FILE", NULL, keys,
+         "Who may predict, train and administer: a file of lines that `soma "
+         "key` makes, looked at again when it changes. Without it everyone "
+         "may."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),
@@ -119,6 +123,9 @@ static const soma_option options[] = {
           "Most open connections from one address."),
     WHOLE("idle-timeout", "SECONDS", "75", 1, 86400, idle_timeout,
           "A connection on which nothing moves for so long is closed."),
+    WHOLE("request-timeout", "SECONDS", "60", 1, 86400, request_timeout,
+          "How long a request may take to come, and its answer to be taken, "
+          "however steadily; then its connection is closed."),
     WHOLE("drain", "SECONDS", "10", 0, 3600, drain,
           "How long requests that have begun may take to end after SIGTERM."),
     WORD("log-level", "debug|info|warning|error", "info", log_level,

@@ -16,6 +16,7 @@ static const struct {
     {"export", soma_cmd_export, "make an ONNX or PyTorch file of a model file"},
     {"replay", soma_cmd_replay, "rebuild a version from a journal, and verify"},
     {"journal", soma_cmd_journal, "list, export, check or trim a journal"},
+    {"key", soma_cmd_key, "make a key for the server's list of keys"},
     {"health", soma_cmd_health, "ask a server whether it is ready"},
     {"version", soma_cmd_version, "print the version"},
 };

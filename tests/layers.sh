@@ -51,7 +51,8 @@ forbid "$web" 'server/[a-z_]*\.h' 'server/web knows only core and engine'
 forbid "$web" 'sqlite3|cblas' 'server/web knows no SQL'
 
 only cblas.h core/matrix.c
-only microhttpd.h server/web/http.c
+# shellcheck disable=SC2046
+only microhttpd.h $(echo server/web/http*.[ch])
 only sqlite3.h server/engine/sql.c
 only png.h core/io/picture_png.c
 only unzip.h core/io/npz.c

@@ -102,6 +102,7 @@ for target in "$build"/tests/fuzz/fuzz_*; do
     fi
 done
 script tests/layers.sh "$build"
+script tests/hardened.sh "$build"
 counted tests/cli.sh "$build"
 script tests/readme.sh "$build"
 

@@ -59,6 +59,8 @@ soma_api_metrics(soma_request *request)
                                 "no memory for the metrics");
     soma_text_bytes(&request->reply.text, text, size);
     free(text);
+    if (web->keys)
+        soma_keys_metrics(web->keys, &request->reply.text);
     return soma_reply_text(request, "text/plain; version=0.0.4; charset=utf-8");
 }
 

@@ -29,6 +29,9 @@ soma_head_take(soma_head *head, const char *name, const char *value)
         head->accept = value;
     } else if (!strcasecmp(name, "Inference-Header-Content-Length")) {
         head->tensors = value;
+    } else if (!strcasecmp(name, "Authorization")) {
+        head->bearers++;
+        head->bearer = value;
     } else if (!strcasecmp(name, "traceparent")) {
         head->traces++;
         head->trace = value;
@@ -51,6 +54,77 @@ soma_head_check(const soma_head *head, soma_request *request)
                          "expected each at most once, only one of the last "
                          "two, and chunked as the only encoding");
         request->reply.close = true;
+    }
+}
+
+void
+soma_head_refuse_form(soma_request *request)
+{
+    soma_reply_error(request, 400, "malformed_head",
+                     "the head: expected lines \"Name: value\" that end in "
+                     "CRLF, without NUL, whitespace before the colon or "
+                     "continuation lines");
+    request->reply.close = true;
+}
+
+void
+soma_head_check_target(soma_request *request, const char *target)
+{
+    if (target[0] == '/')
+        return;
+    soma_reply_error(request, 400, "bad_target",
+                     "the request's target: expected a path, got %.64s",
+                     target);
+    request->reply.close = true;
+}
+
+static const char *
+scope_text(soma_scope scope)
+{
+    switch (scope) {
+    case SOMA_SCOPE_PREDICT:
+        return "predict";
+    case SOMA_SCOPE_TRAIN:
+        return "train";
+    case SOMA_SCOPE_ADMIN:
+        return "admin";
+    case SOMA_SCOPE_NONE:
+    case SOMA_SCOPE_ANY:
+        break;
+    }
+    return "any";
+}
+
+/* RFC 6750, 3: what was sent tells which challenge. */
+void
+soma_head_check_access(const soma_head *head, soma_request *request)
+{
+    char name[SOMA_KEY_NAME + 1];
+    soma_keys *keys = request->worker->web->keys;
+    soma_scope scope = request->route->scope;
+    if (!keys)
+        return;
+    switch (soma_keys_admit(keys, head->bearers == 1 ? head->bearer : NULL,
+                            scope, name)) {
+    case SOMA_ADMITTED:
+        break;
+    case SOMA_NO_KEY:
+        soma_reply_error(request, 401, "no_key",
+                         "expected one header \"Authorization: Bearer KEY\"");
+        request->reply.challenge = "Bearer realm=\"soma\"";
+        break;
+    case SOMA_WRONG_KEY:
+        soma_reply_error(request, 401, "unknown_key",
+                         "the key is none of the server's");
+        request->reply.challenge =
+            "Bearer realm=\"soma\", error=\"invalid_token\"";
+        break;
+    case SOMA_OTHER_SCOPE:
+        soma_reply_error(request, 403, "forbidden",
+                         "%s: this key is not for it; it needs one with the "
+                         "scope %s",
+                         request->route->path, scope_text(scope));
+        break;
     }
 }
 

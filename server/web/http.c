@@ -19,34 +19,20 @@
  * All of it happens on the worker's thread, so there are no locks; a parked
  * request cannot be completed behind our back, since libmicrohttpd neither
  * times out nor closes a suspended connection.
- *
- * The daemon uses epoll and is driven from outside: its descriptor is waited
- * for together with the worker's eventfd. Its epoll is edge-triggered, so
- * MHD_get_timeout must be asked before each wait, or data that was read ahead
- * would be left lying (libmicrohttpd pull request 11). Nor does it always say
- * that a connection was resumed (measured with 0.9.75), so after a turn that
- * answered any request the daemon runs again before anything is waited for.
  */
-#include "server/web/http.h"
+#include "server/web/http_parts.h"
 
-#include "server/engine/log.h"
 #include "server/web/head.h"
+#include "server/web/http_head.h"
 #include "server/web/inflate.h"
-#include "server/web/listen.h"
 #include "server/web/routes.h"
 
-#include <errno.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 enum {
-    POOL_BYTES = 32 << 10, /* of a connection: its head, and a piece of body;
-                              the library clears it for each request */
     DISCARD = 1 << 20, /* a refused body up to this is read, so that the client
                           sees the answer and keeps the connection */
     FREE_REQUESTS = 256,
@@ -61,22 +47,15 @@ typedef enum http_state {
     GONE
 } http_state;
 
+typedef struct soma_http_request http_request;
+
 /* Ours around the request, one for each open request. */
-typedef struct http_request {
+struct soma_http_request {
     soma_request request; /* first: one is the other */
     http_state state;
-    bool refused; /* its reply is complete; the body is thrown away */
-    struct http_request *next;
-} http_request;
-
-struct soma_http {
-    struct MHD_Daemon *daemon;
-    int listener;
-    int epoll;
-    int port;
-    bool answered;      /* a request since the daemon last ran */
-    http_request *free; /* kept for the next ones */
-    int free_count;
+    soma_peer *peer; /* or NULL */
+    bool refused;    /* its reply is complete; the body is thrown away */
+    http_request *next;
 };
 
 /* ---- Requests ---- */
@@ -140,7 +119,8 @@ take_argument(void *arg, enum MHD_ValueKind kind, const char *name,
 /* False: the answer goes out now, whatever of the body is still to come. A
  * refused body is read and thrown away only if it is short. */
 static bool
-begin(http_request *self, const char *method, const char *url)
+begin(http_request *self, const char *method, const char *url,
+      const char *version)
 {
     soma_request *request = &self->request;
     soma_head head = {0};
@@ -151,10 +131,18 @@ begin(http_request *self, const char *method, const char *url)
                               take_argument, request);
     soma_head_take_trace(&head, request);
     soma_head_check(&head, request);
+    if (!request->reply.status &&
+        !soma_head_is_well_formed(request->connection, version,
+                                  self->peer ? self->peer->after_uri : NULL))
+        soma_head_refuse_form(request);
+    if (!request->reply.status)
+        soma_head_check_target(request, url);
     if (!request->reply.status)
         soma_head_check_key(&head, request);
     if (!request->reply.status)
         request->route = soma_route_find(request, method, url);
+    if (!request->reply.status)
+        soma_head_check_access(&head, request);
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);
     self->refused = request->reply.status != 0;
@@ -175,6 +163,9 @@ add_headers(struct MHD_Response *response, const soma_request *request)
         MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
         MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     }
+    if (reply->challenge)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+                                reply->challenge);
     if (reply->head_size) {
         char bytes[24];
         snprintf(bytes, sizeof bytes, "%zu", reply->head_size);
@@ -198,6 +189,7 @@ static enum MHD_Result
 send_reply(http_request *self)
 {
     soma_request_leave(&self->request);
+    soma_peer_enters(self->peer, SOMA_PEER_REPLIED, soma_clock_ticks());
     const soma_reply *reply = &self->request.reply;
     union {
         const void *constant;
@@ -222,6 +214,7 @@ run(http_request *self)
     soma_request *request = &self->request;
     size_t most = request->worker->web->options.max_body;
     self->state = RUNNING;
+    soma_peer_enters(self->peer, SOMA_PEER_SERVED, 0);
     if (!self->refused && request->refused == SOMA_E_LIMIT)
         soma_reply_error(request, 413, "body_too_large",
                          "the body: more than %zu bytes", most);
@@ -243,20 +236,31 @@ run(http_request *self)
     return send_reply(self);
 }
 
-static enum MHD_Result
-on_request(void *arg, struct MHD_Connection *connection, const char *url,
-           const char *method, const char *version, const char *data,
-           size_t *size, void **context)
+static soma_peer *
+peer_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection,
+                                   MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+        ->socket_context;
+}
+
+enum MHD_Result
+soma_http_on_request(void *arg, struct MHD_Connection *connection,
+                     const char *url, const char *method, const char *version,
+                     const char *data, size_t *size, void **context)
 {
     soma_worker *worker = arg;
     http_request *self = *context;
-    (void)version;
     if (!self) {
         self = *context = take_request(worker);
         if (!self)
             return MHD_NO;
         self->request.connection = connection;
-        return begin(self, method, url) ? MHD_YES : send_reply(self);
+        self->peer = MHD_get_connection_info(connection,
+                                             MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+                         ->socket_context;
+        soma_peer_enters(self->peer, SOMA_PEER_READING, self->request.started);
+        return begin(self, method, url, version) ? MHD_YES : send_reply(self);
     }
     if (*size) {
         /* Without a length, a body that is too large goes on until its end or
@@ -277,15 +281,17 @@ on_request(void *arg, struct MHD_Connection *connection, const char *url,
     return self->state == READY ? send_reply(self) : MHD_YES;
 }
 
-static void
-on_completed(void *arg, struct MHD_Connection *connection, void **context,
-             enum MHD_RequestTerminationCode code)
+void
+soma_http_on_completed(void *arg, struct MHD_Connection *connection,
+                       void **context, enum MHD_RequestTerminationCode code)
 {
     http_request *self = *context;
     (void)arg, (void)connection, (void)code;
     if (!self)
         return;
     *context = NULL;
+    soma_peer_enters(self->peer, SOMA_PEER_IDLE, soma_clock_ticks());
+    self->peer = NULL; /* the connection may end before we free it */
     if (self->state == SOON) {
         self->state = GONE;
         return;
@@ -293,6 +299,36 @@ on_completed(void *arg, struct MHD_Connection *connection, void **context,
     if (self->request.reply.status)
         soma_request_report(&self->request);
     give_back(self);
+}
+
+/* Before the target is taken apart in place. */
+void *
+soma_http_on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+    soma_peer *peer = peer_of(connection);
+    (void)arg;
+    if (peer)
+        peer->after_uri = uri + strlen(uri) + 1;
+    return NULL;
+}
+
+void
+soma_http_on_connection(void *arg, struct MHD_Connection *connection,
+                        void **context,
+                        enum MHD_ConnectionNotificationCode code)
+{
+    soma_worker *worker = arg;
+    soma_peers *peers = &worker->http->peers;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+            connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        soma_peer *peer = soma_peers_add(peers, connection, info->connect_fd);
+        soma_peer_enters(peer, SOMA_PEER_IDLE, soma_clock_ticks());
+        *context = peer;
+    } else if (*context) {
+        soma_peers_remove(peers, *context);
+        *context = NULL;
+    }
 }
 
 void
@@ -308,169 +344,12 @@ soma_http_answer(soma_request *request)
         give_back(self);
 }
 
-/* ---- The daemon ---- */
-
-__attribute__((format(printf, 2, 0))) static void
-on_library_log(void *arg, const char *format, va_list arguments)
-{
-    char text[512];
-    (void)arg;
-    if (!soma_log_wants(SOMA_LOG_DEBUG))
-        return;
-    vsnprintf(text, sizeof text, format, arguments);
-    text[strcspn(text, "\r\n")] = '\0';
-    soma_log(SOMA_LOG_DEBUG, "http", "text", text, NULL);
-}
-
-static int
-per_worker(int total, int workers)
-{
-    return (total + workers - 1) / workers;
-}
-
-static soma_status
-open_daemon(soma_worker *worker, soma_error *err)
-{
-    struct soma_http *http = worker->http;
-    const soma_web_options *o = &worker->web->options;
-    http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-        NULL, on_request, worker, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
-        NULL, MHD_OPTION_LISTEN_SOCKET, http->listener,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, worker,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)per_worker(o->max_connections, o->workers),
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)per_worker(o->max_connections_per_address, o->workers),
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_timeout,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_END);
-    if (!http->daemon)
-        return soma_error_set(err, SOMA_E_IO,
-                              "the HTTP library did not start: %s",
-                              strerror(errno));
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    struct epoll_event event = {.events = EPOLLIN};
-    struct epoll_event wake = {.events = EPOLLIN, .data = {.ptr = worker}};
-    http->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (http->epoll < 0 ||
-        epoll_ctl(http->epoll, EPOLL_CTL_ADD, info->epoll_fd, &event) ||
-        epoll_ctl(http->epoll, EPOLL_CTL_ADD, worker->wake, &wake))
-        return soma_error_errno(err, "creating", "an epoll");
-    return SOMA_OK;
-}
-
-soma_status
-soma_http_open(soma_worker *worker, soma_error *err)
-{
-    struct soma_http *http = worker->http = calloc(1, sizeof *http);
-    if (!http)
-        return soma_error_memory(err, "a worker");
-    http->listener = http->epoll = -1;
-    /* The other workers' port is the first one's, which may have been any. */
-    const soma_web_options *options = &worker->web->options;
-    const char *port = options->port;
-    char first[8];
-    if (worker->index > 0) {
-        snprintf(first, sizeof first, "%d",
-                 soma_http_port(&worker->web->workers[0]));
-        port = first;
-    }
-    soma_status status =
-        soma_listen(options->host, port, &http->listener, &http->port, err);
-    return status ? status : open_daemon(worker, err);
-}
-
 void
-soma_http_close(soma_worker *worker)
+soma_http_free_requests(struct soma_http *http)
 {
-    struct soma_http *http = worker->http;
-    if (!http)
-        return;
-    if (http->daemon)
-        MHD_stop_daemon(http->daemon); /* closes the listener */
-    else if (http->listener >= 0)
-        close(http->listener);
-    if (http->epoll >= 0)
-        close(http->epoll);
     while (http->free) {
         http_request *next = http->free->next;
         soma_request_free(&http->free->request);
         http->free = next;
     }
-    free(http);
-    worker->http = NULL;
-}
-
-int
-soma_http_port(const soma_worker *worker)
-{
-    return worker->http->port;
-}
-
-void
-soma_http_wake(soma_worker *worker)
-{
-    static const uint64_t one = 1;
-    ssize_t written = write(worker->wake, &one, sizeof one);
-    (void)written; /* it fails only when the counter is high already */
-}
-
-/* Until there is something to read or to write, or the worker is woken. */
-static void
-wait_for_work(struct soma_http *http, soma_worker *worker)
-{
-    struct epoll_event events[2];
-    unsigned long long milliseconds;
-    int timeout = -1;
-    if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES)
-        timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
-    /* While draining, look again now and then whether all is done. */
-    if (atomic_load(&worker->web->draining) && (timeout < 0 || timeout > 20))
-        timeout = 20;
-    int count = epoll_wait(http->epoll, events, 2, timeout);
-    for (int i = 0; i < count; i++)
-        if (events[i].data.ptr == worker) {
-            uint64_t wakes;
-            ssize_t got = read(worker->wake, &wakes, sizeof wakes);
-            (void)got; /* nothing there: it does not block */
-        }
-}
-
-void *
-soma_http_run(void *arg)
-{
-    soma_worker *worker = arg;
-    struct soma_http *http = worker->http;
-    soma_readers *readers = &worker->web->registry->readers;
-    bool busy = false, quiet = false;
-    uint64_t deadline = 0;
-    for (;;) {
-        if (!busy)
-            wait_for_work(http, worker);
-        if (atomic_load(&worker->web->draining) && !quiet) {
-            /* No new connections; what is open goes on. */
-            quiet = true;
-            deadline = soma_clock_ticks() +
-                       (uint64_t)worker->web->options.drain * 1000000;
-            int fd = MHD_quiesce_daemon(http->daemon);
-            if (fd >= 0)
-                close(fd);
-            http->listener = -1;
-        }
-        soma_readers_enter(readers, worker->index);
-        http->answered = false;
-        MHD_run(http->daemon);
-        busy = soma_worker_turn(worker) || http->answered;
-        soma_readers_leave(readers, worker->index);
-        bool idle = worker->open_requests == 0 || soma_clock_ticks() > deadline;
-        if (quiet && idle && !worker->parked && !worker->large &&
-            !worker->awaited)
-            break;
-    }
-    /* At once, not when all workers have ended: nobody would answer what
-     * still came in over the connections that are open here. */
-    MHD_stop_daemon(http->daemon);
-    http->daemon = NULL;
-    return NULL;
 }

@@ -24,12 +24,13 @@ typedef enum soma_outcome {
 
 typedef struct soma_reply {
     int status;
-    const char *type;     /* Content-Type; a constant */
-    const char *allow;    /* for 405; a constant */
-    const char *policy;   /* Content-Security-Policy; a constant */
-    int retry_after;      /* seconds; 0: no such header */
-    bool close;           /* end the connection with it */
-    const void *constant; /* body in constant memory, else it is in text */
+    const char *type;      /* Content-Type; a constant */
+    const char *allow;     /* for 405; a constant */
+    const char *challenge; /* WWW-Authenticate, for 401; a constant */
+    const char *policy;    /* Content-Security-Policy; a constant */
+    int retry_after;       /* seconds; 0: no such header */
+    bool close;            /* end the connection with it */
+    const void *constant;  /* body in constant memory, else it is in text */
     size_t constant_size;
     size_t head_size; /* bytes of JSON before those of a tensor; 0: no such */
     soma_text text;

@@ -4,12 +4,14 @@
 #ifndef SOMA_WEB_ROUTES_H
 #define SOMA_WEB_ROUTES_H
 
+#include "server/web/keys.h"
 #include "server/web/worker.h"
 
 typedef struct soma_route {
     const char *method;
     const char *path;  /* "{model}", "{version}" stand for one segment */
     const char *label; /* in metrics and the log */
+    soma_scope scope;  /* that a key needs for it, if there are keys */
     /* Answers, or parks the request. */
     soma_outcome (*start)(soma_request *request);
     /* Encodes the answer of a parked request; for predictions with the scores

@@ -27,6 +27,7 @@ typedef struct soma_web_options {
     int max_connections, max_connections_per_address;
     size_t request_memory;    /* bytes, see soma_request_charge */
     int idle_timeout;         /* seconds */
+    int request_timeout;      /* the same */
     int drain;                /* seconds that stopping may take */
     double max_learning_rate; /* that a request may ask for */
     /* Further paths, or NULL: of /ping and of /invocations */
@@ -36,6 +37,7 @@ typedef struct soma_web_options {
 /* What all workers share. */
 typedef struct soma_web {
     soma_web_options options;
+    struct soma_keys *keys; /* keys.h; NULL: everyone may do everything */
     soma_registry *registry;
     struct soma_worker *workers; /* [options.workers] */
     atomic_bool ready, draining;

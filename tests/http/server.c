@@ -408,7 +408,9 @@ raw(const server *s, const char *bytes, size_t size)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    assert_int_equal(send(fd, bytes, size, MSG_NOSIGNAL), size);
+    /* A server that has refused already may not take the rest. */
+    if (send(fd, bytes, size, MSG_NOSIGNAL) < (ssize_t)size)
+        assert_true(size > 1 << 16);
     char *text = calloc(1, 1 << 16);
     size_t used = 0;
     ssize_t n;
