@@ -25,7 +25,8 @@ SHOTS = os.path.join(ROOT, "build/page")
 class Server:
     """soma on one port, which it keeps when it is started again."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
+        self.arguments = arguments
         self.folder = tempfile.mkdtemp(prefix="soma-page-")
         self.log = os.path.join(self.folder, "log")
         self.address = "127.0.0.1:0"
@@ -37,7 +38,7 @@ class Server:
                 [os.path.join(BUILD, "soma"), "serve", "--listen", self.address,
                  "--models", os.path.join(ROOT, "models"),
                  "--default-model", "mnist",
-                 "--data", os.path.join(self.folder, "data")],
+                 "--data", os.path.join(self.folder, "data"), *self.arguments],
                 stderr=log)
         for _ in range(400):
             with open(self.log) as log:
@@ -76,6 +77,14 @@ class Server:
         if self.process.poll() is None:
             self.stop()
         shutil.rmtree(self.folder)
+
+
+def make_key(name, scopes):
+    """(the line for --keys, the key) of a new key."""
+    made = subprocess.run(
+        [os.path.join(BUILD, "soma"), "key", name, "--scopes", scopes],
+        capture_output=True, text=True, check=True)
+    return made.stdout, made.stderr.strip()
 
 
 class Proxy(http.server.ThreadingHTTPServer):

@@ -7,7 +7,7 @@ import urllib.request
 
 from selenium.webdriver.common.keys import Keys
 
-from browser import ROOT, Page, Proxy, Server
+from browser import ROOT, Page, Proxy, Server, make_key
 from strokes import DIGITS, ODD
 
 TESTS = []
@@ -39,6 +39,8 @@ def it_is_small_strict_and_alone(page, server):
         with urllib.request.urlopen(name) as answer:
             size += len(answer.read())
     assert size < 150_000, size
+    page.open(server.url)  # the first time Chromium itself warms up
+    page.until(lambda: page.text("#labels"))
     paint = page.js("return performance.getEntriesByName("
                     "'first-contentful-paint')[0].startTime")
     print(f"     {size} bytes, first contentful paint after {paint:.0f} ms")
@@ -174,30 +176,34 @@ def a_server_that_stops_and_comes_back(page, server):
 
 @test
 def a_key_is_asked_for_and_kept(page, server):
-    proxy = Proxy(server)
-    try:
-        def rule(method, path, headers):
-            if path == "/" or path.startswith("/page/"):
-                return None
-            if headers.get("Authorization") == "Bearer right":
-                return None
-            return 401, {"Content-Type": "application/json"}, b'{"error":"no key"}'
-        proxy.rule = rule
-        page.driver.get(proxy.url)
-        page.until(lambda: page.find("#key").is_displayed())
-        same(page.state(), "key")
-        page.shot("key")
-        page.find("#key-value").send_keys("wrong", Keys.ENTER)
-        page.until(lambda: "not take that key" in page.text("#key-why"))
-        page.find("#key-value").send_keys("right", Keys.ENTER)
-        page.until(lambda: page.state() == "ready" and page.text("#labels"))
-        page.open(proxy.url)
-        same(page.state(), "ready")
-        page.draw(DIGITS[7])
-        same(page.answered(), "7")
-        page.console()  # Chromium's own words about 401
-    finally:
-        proxy.close()
+    lines, keys = zip(make_key("one", "predict"), make_key("two", "predict,train"))
+    file = os.path.join(server.folder, "keys")
+    with open(file, "w") as out:
+        out.writelines(lines)
+    os.chmod(file, 0o600)
+    server.stop()
+    server.arguments = ["--keys", file]
+    server.start()
+    page.driver.get(server.url)
+    page.until(lambda: page.find("#key").is_displayed())
+    same(page.state(), "key")
+    page.shot("key")
+    page.find("#key-value").send_keys("wrong", Keys.ENTER)
+    page.until(lambda: "not take that key" in page.text("#key-why"))
+    page.find("#key-value").send_keys(keys[1], Keys.ENTER)
+    page.until(lambda: page.state() == "ready" and page.text("#labels"))
+    page.open(server.url)
+    same(page.state(), "ready")
+    page.draw(DIGITS[7])
+    same(page.answered(), "7")
+    page.find("#labels button:nth-child(8)").click()
+    page.until(lambda: page.text("#learned"))
+
+    # A key that may predict only: it says so where it was asked for more.
+    page.js("sessionStorage.setItem('soma-key', arguments[0])", keys[0])
+    page.find("#labels button:nth-child(8)").click()
+    page.until(lambda: "train" in page.text("#learned"))
+    page.console()  # Chromium's own words about 401 and 403
 
 
 @test
@@ -230,6 +236,76 @@ def busy_slow_and_stopped(page, server):
         proxy.close()
 
 
+COLOURS = """
+    const canvas = document.querySelector(arguments[0]);
+    const copy = new OffscreenCanvas(canvas.width, canvas.height)
+      .getContext('2d', {willReadFrequently: true});
+    copy.drawImage(canvas, 0, 0);
+    const data = copy
+      .getImageData(0, 0, canvas.width, canvas.height).data;
+    let warm = 0, cold = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      warm += data[i] > data[i + 2] + 20;
+      cold += data[i + 2] > data[i] + 20;
+    }
+    return [warm, cold, data.join()];"""
+
+
+@test
+def inside_it_can_be_seen(page, server):
+    page.open(server.url)
+    page.draw(ODD)
+    page.answered()
+    page.js("document.querySelector('#inside').scrollIntoView()")
+    page.until(lambda: len(page.all("#templates canvas")) == 100)
+    page.until(lambda: "spoke for \u201c7\u201d" in page.text("#spoke-text"))
+    for selector in ("#spoke", "#templates canvas"):
+        warm, cold, _ = page.js(COLOURS, selector)
+        assert warm > 5 and cold > 5, (selector, warm, cold)
+    same(len(page.all("#layers canvas")), 2)
+    assert page.all("#templates .lit")
+    assert "hidden units" in page.text("#units"), page.text("#units")
+    lit = page.js("return document.querySelectorAll('#templates .lit').length")
+
+    # The templates change as it learns.
+    before = page.js(COLOURS, "#templates .lit")
+    page.find("#labels button:nth-child(2)").click()
+    page.until(lambda: "spoke for \u201c1\u201d" in page.text("#spoke-text"))
+    page.until(lambda: "moved them by" in page.text("#moved"))
+    assert page.js(COLOURS, "#templates .lit") != before
+    page.find("#clear").click()
+    page.until(lambda: "Draw something" in page.text("#spoke-text"))
+    assert lit and not page.all("#templates .lit")
+
+    # Of a linear model, one for each answer; of colour pictures, in colour.
+    for name, count in (("cifar10-linear", 10), ("neuron-svm", 1),
+                        ("cifar10-deep", 100)):
+        page.find(f"#model option[value={name}]").click()
+        page.until(lambda: len(page.all("#templates canvas")) == count)
+
+
+@test
+def watching_is_live(page, server):
+    page.open(server.url)
+    page.js("document.querySelector('#watch').scrollIntoView()")
+    page.until(lambda: page.text("#w-examples") == "0")
+    page.until(lambda: "MB" in page.text("#w-memory"))
+    assert page.find("#w-empty").is_displayed()
+    pixels = [[0] * 28 for _ in range(28)]
+    for label in (1, 1, 7):
+        server.ask("/models/mnist/train", {"pixels": pixels, "label": label})
+    page.until(lambda: page.text("#w-examples") == "3")
+    page.until(lambda: page.find("#w-chart").is_displayed())
+    same(len(page.all("#w-classes tr")), 2)
+    same(len(page.all("#w-lines polyline")), 2)
+    server.stop()
+    page.until(lambda: page.state() == "offline")
+    server.start()
+    server.ask("/models/mnist/train", {"pixels": pixels, "label": 7})
+    page.until(lambda: page.text("#w-examples") == "4")
+    page.console()  # Chromium's own words about refused connections
+
+
 @test
 def nothing_is_without_name_or_contrast(page, server):
     page.open(server.url)
@@ -237,6 +313,8 @@ def nothing_is_without_name_or_contrast(page, server):
     page.answered()
     page.find("#labels button:nth-child(6)").click()
     page.until(lambda: page.text("#learned"))
+    page.js("document.querySelector('#watch').scrollIntoView()")
+    page.until(lambda: page.text("#w-examples") == "1")
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "access.js")
     with open(script) as file:
         check = file.read()
@@ -274,6 +352,10 @@ def screenshots(page, server):
             page.answered()
             page.find("#labels button:nth-child(2)").click()
             page.until(lambda: page.text("#learned"))
+            page.js("document.querySelector('#inside').scrollIntoView()")
+            page.until(lambda: page.all("#templates .lit"))
+            page.js("document.querySelector('#watch').scrollIntoView()")
+            page.until(lambda: "MB" in page.text("#w-memory"))
             page.js("window.scrollTo(0, 0)")
             full = page.js("return document.documentElement.scrollHeight")
             page.shot(f"{name}-{scheme}")

@@ -5,6 +5,7 @@ import {classesOf} from "./bars.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST = 100; // templates shown
+const FEW = 5; // pictures, of which fewer say nothing of a unit
 const HEAVY = 6e6; // parameters; beyond, a button asks for them first
 
 let page = null, model = null, layers = null, version = -1;
@@ -109,7 +110,7 @@ function showConditions(steps) {
   let dead = 0, saturated = 0, all = 0;
   const marks = hidden.map((layer, l) => {
     const runs = [...tried.map((t) => t[l].a), ...(steps ? [steps[l].a] : [])];
-    if (!runs.length) return null;
+    if (runs.length < FEW) return null;
     const found = conditions(layer.activation, runs);
     dead += found.dead.size;
     saturated += found.saturated.size;
@@ -119,7 +120,8 @@ function showConditions(steps) {
   const pictures = tried.length + (steps ? 1 : 0);
   $("units").textContent = !hidden.length
     ? "This model has no hidden layer: pixels speak to the answers directly."
-    : !pictures ? "Draw something to see its units at work."
+    : pictures < FEW ? "A unit that no picture ever moves would be dead: it adds " +
+      "nothing and cannot learn."
       : saturated ? `${saturated} of ${all} hidden units are saturated: all ` +
         `${pictures} pictures here drive them to their limit, where they ` +
         "hardly learn any more. They are dashed."

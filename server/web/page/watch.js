@@ -107,6 +107,7 @@ function showChart(records) {
   const taught = records.filter((r) => r.label !== undefined && !r.rejected);
   $("w-empty").hidden = taught.length > 1;
   $("w-chart").toggleAttribute("hidden", taught.length < 2);
+  $("w-chart-text").textContent = "";
   if (taught.length < 2) return;
   let right = 0, loss = 0, weight = 0;
   const accuracy = [], losses = [];
