@@ -188,6 +188,10 @@ def a_key_is_asked_for_and_kept(page, server):
     page.until(lambda: page.find("#key").is_displayed())
     same(page.state(), "key")
     page.shot("key")
+    page.find("#key-value").send_keys(Keys.ESCAPE)
+    page.until(lambda: not page.find("#key").is_displayed())
+    page.find("#give-key").click()
+    page.until(lambda: page.find("#key").is_displayed())
     page.find("#key-value").send_keys("wrong", Keys.ENTER)
     page.until(lambda: "not take that key" in page.text("#key-why"))
     page.find("#key-value").send_keys(keys[1], Keys.ENTER)
@@ -340,6 +344,20 @@ def nothing_jumps(page, server):
     page.answered()
     shift = page.js("return window.shift")
     assert shift < 0.01, shift
+
+
+@test
+def the_picture_of_the_readme(page, server):
+    page.look(1280, 1336, "light")
+    page.open(server.url)
+    page.draw(ODD)
+    page.answered()
+    page.find("#labels button:nth-child(2)").click()
+    page.until(lambda: page.text("#learned") and page.all("#feed li"))
+    page.answered()
+    page.js("document.activeElement.blur(); window.scrollTo(0, 0)")
+    time.sleep(0.3)
+    page.shot("readme")
 
 
 @test

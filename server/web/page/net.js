@@ -20,6 +20,7 @@ const TEXTS = {
 let again = null; // what shall happen when the server is there again
 let timer = 0;
 let asking = null;
+let declined = false; // to give a key; until the button in the header
 
 export function show(state, text) {
   if (document.body.dataset.state === state && !text) return;
@@ -45,8 +46,8 @@ function wait(seconds) {
 // One dialog, however many requests wait for the key. A key that is wrong is
 // forgotten.
 function askForKey() {
-  if (asking) return asking;
   show("key");
+  if (asking || declined) return asking;
   const before = sessionStorage.getItem(KEY);
   sessionStorage.removeItem(KEY);
   $("key-why").textContent = before
@@ -60,11 +61,17 @@ function askForKey() {
       asking = null;
       const value = $("key-value").value.trim();
       if (value) sessionStorage.setItem(KEY, value);
+      declined = !value;
       resolve(Boolean(value));
     }, {once: true});
   });
   return asking;
 }
+
+$("give-key").addEventListener("click", () => {
+  declined = false;
+  if (again) again();
+});
 
 export function headers(more) {
   const key = sessionStorage.getItem(KEY);
