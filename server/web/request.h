@@ -52,6 +52,7 @@ typedef struct soma_request {
     const char *top_k;                  /* ?top_k=, or NULL */
     const char *rate;                   /* ?learning_rate=, or NULL */
     const char *after, *limit, *pixels; /* ?after= and so on, or NULL */
+    const char *layer, *units;          /* the same */
     const char *asked_to_remember;      /* ?remember=, or NULL */
     const char *idempotency_key;        /* the header's value, or NULL */
     const char *inference_header;       /* Inference-Header-Content-Length */
