@@ -106,7 +106,8 @@ $(KERNELS): SANITIZE :=
 $(KERNELS): CFLAGS += -O3
 endif
 
-$(BUILD)/server/web/assets.o: server/web/openapi.json server/web/page.html
+$(BUILD)/server/web/assets.o: server/web/openapi.json \
+	$(wildcard server/web/page/* models/samples/*.png)
 
 # The messages of ONNX files, from our schema. What protoc-c writes is not
 # held to our warnings.
@@ -325,6 +326,17 @@ build/clients-venv/installed: tests/clients/requirements.txt \
 	$(Q)$(@D)/bin/pip install -q --no-deps --target $(@D)/perf \
 		-r tests/clients/perf-requirements.txt
 	@touch $@
+
+## page: the page in a headless Chromium; screenshots in build/page/
+.PHONY: page page-deps
+PAGE_PACKAGES := chromium chromium-driver python3 python3-selenium \
+	fonts-dejavu-core
+page-deps:
+	$(Q)sh tests/install.sh $(PACKAGES) $(PAGE_PACKAGES)
+
+page: page-deps
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)BUILD=$(BUILD) /usr/bin/python3 tests/page/test_page.py
 
 ## clients: tritonclient, kserve and perf_analyzer, from PyPI, against soma
 .PHONY: clients

@@ -219,6 +219,12 @@ add_headers(struct MHD_Response *response, const soma_request *request)
     add_cors_headers(response, request);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
+    if (reply->policy) {
+        MHD_add_response_header(response, "Content-Security-Policy",
+                                reply->policy);
+        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    }
     if (reply->challenge)
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
                                 reply->challenge);
