@@ -204,9 +204,9 @@ add_security_headers(struct MHD_Response *response, const soma_reply *reply)
         return;
     MHD_add_response_header(response, "X-Frame-Options", "DENY");
     MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    MHD_add_response_header(response, "Content-Security-Policy",
-                            "frame-ancestors 'none'; base-uri 'none'; "
-                            "object-src 'none'; form-action 'self'");
+    if (reply->policy)
+        MHD_add_response_header(response, "Content-Security-Policy",
+                                reply->policy);
 }
 
 static void
@@ -219,12 +219,6 @@ add_headers(struct MHD_Response *response, const soma_request *request)
     add_cors_headers(response, request);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
-    if (reply->policy) {
-        MHD_add_response_header(response, "Content-Security-Policy",
-                                reply->policy);
-        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    }
     if (reply->challenge)
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
                                 reply->challenge);
