@@ -257,7 +257,7 @@ select_db(soma_redis *redis, soma_error *err)
 soma_status
 soma_redis_connect(soma_redis *redis, soma_error *err)
 {
-    soma_error mine;
+    soma_error mine = {.status = SOMA_OK};
     struct timeval wait = {TIMEOUT / 1000, TIMEOUT % 1000 * 1000};
     err = err ? err : &mine;
     if (redis->context)
