@@ -4,9 +4,8 @@
 #include "server/config.h"
 #include "server/engine/clock.h"
 #include "server/engine/log.h"
+#include "server/serve_access.h"
 #include "server/web/http.h"
-#include "server/web/keys.h"
-#include "server/web/tls.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -120,6 +119,8 @@ set_up_web(server *s)
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
     o->stop_seconds = (int)c->stop_seconds;
+    o->cors_origins = c->cors_origin;
+    o->rate_limit = c->rate_limit;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -144,6 +145,19 @@ data_error(const server *s, soma_error *err, const char *doing,
     return err->status;
 }
 
+static soma_status
+check_journal(const server *s, soma_error *err)
+{
+    soma_status status = soma_journal_redis_check(s->config.journal, err);
+    if (!status && strcmp(s->config.new_base, "refuse"))
+        status = soma_error_set(err, SOMA_E_ARGUMENT,
+                                "--new-base is for journals in a folder "
+                                "(--data)");
+    if (status)
+        soma_error_prefix(err, "%s", origin_of(s, "journal"));
+    return status;
+}
+
 /* Makes the folder, and locks it: two servers must not write the same
  * journals. The lock is the process's, and ends with it. */
 static soma_status
@@ -153,6 +167,8 @@ open_data(server *s, soma_error *err)
     char path[PATH_MAX];
     const char *folder = s->config.data;
     s->lock = -1;
+    if (s->config.journal)
+        return check_journal(s, err);
     if (!folder)
         return SOMA_OK;
     if (mkdir(folder, 0700) && errno != EEXIST)
@@ -222,7 +238,8 @@ open_registry(server *s, soma_error *err)
                     .guard_every = c->guard_every,
                     .guard_drop = c->guard_drop,
                     .max_waiting = (int)c->max_waiting,
-                    .data = c->data,
+                    .data = c->journal ? NULL : c->data,
+                    .journal = c->journal,
                     .journal_bytes = 64 << 20,
                     .checkpoint_examples = c->checkpoint_examples,
                     .checkpoint_seconds = c->checkpoint_seconds,
@@ -298,7 +315,7 @@ announce(server *s)
                  "without --keys whoever reaches this address may predict, "
                  "teach and administer",
                  NULL);
-    if (!s->config.data)
+    if (!s->config.data && !s->config.journal)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",
                  NULL);
@@ -330,29 +347,6 @@ catch_signals(soma_error *err)
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
-}
-
-static soma_status
-open_tls(server *s, soma_error *err)
-{
-    const char *certificate = s->config.tls_cert, *key = s->config.tls_key;
-    if (!certificate && !key)
-        return SOMA_OK;
-    if (!certificate || !key)
-        return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "%s: expected --tls-cert and --tls-key, both or "
-                              "none",
-                              origin_of(s, key ? "tls-key" : "tls-cert"));
-    return soma_tls_open(certificate, key, err);
-}
-
-static soma_status
-open_keys(server *s, soma_error *err)
-{
-    if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))
-        return SOMA_OK;
-    soma_error_prefix(err, "%s", origin_of(s, "keys"));
-    return err->status;
 }
 
 /* Waits so many milliseconds for a signal, -1: for ever. */
@@ -433,8 +427,7 @@ shut_down(server *s)
         soma_worker_free(&s->web.workers[i]);
     free(s->web.workers);
     soma_registry_close(&s->registry);
-    soma_keys_free(s->web.keys);
-    soma_tls_close();
+    soma_access_close(&s->web);
 }
 
 static soma_status
@@ -450,9 +443,7 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_tls(s, err);
-    if (!status)
-        status = open_keys(s, err);
+    status = soma_access_open(&s->config, &s->web, err);
     if (!status)
         status = open_data(s, err);
     if (!status)

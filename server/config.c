@@ -36,6 +36,13 @@ static const soma_option options[] = {
          "Serve HTTPS: the certificate and its chain, PEM, looked at again "
          "when it changes."),
     TEXT("tls-key", "FILE", NULL, tls_key, "Its private key, PEM."),
+    NUMBER("rate-limit", "N", "0", 0, 1e9, rate_limit,
+           "Most requests a second with one key, and from one address without "
+           "a key; beyond it they are answered 429. 0: no limit."),
+    TEXT("cors-origin", "ORIGIN,...", NULL, cors_origin,
+         "Origins whose pages may ask and read answers in a browser "
+         "(https://a.example), or *. Without it only the server's own page "
+         "may."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),
@@ -46,6 +53,9 @@ static const soma_option options[] = {
          "Folder for what is learned, made if it is missing: a journal "
          "NAME.db for each model. Without it all is gone when the server "
          "ends."),
+    TEXT("journal", "URL", NULL, journal,
+         "redis://[[USER:]PASSWORD@]HOST[:PORT][/DB]: what is learned is kept "
+         "in Redis Streams, which several replicas share. In place of --data."),
     WHOLE("workers", "N", "0", 0, 128, workers,
           "Threads that answer requests; 0: one for each core."),
     NUMBER("learning-rate", "X", "0.05", 0, 10, learning_rate,

@@ -2,6 +2,7 @@
 
 #include "server/web/inflate.h"
 #include "server/web/input.h"
+#include "server/web/rate.h"
 #include "server/web/routes.h"
 #include "server/web/worker.h"
 
@@ -15,6 +16,12 @@ soma_head_take(soma_head *head, const char *name, const char *value)
     if (!strcasecmp(name, "Host")) {
         head->hosts++;
         head->host = value;
+    } else if (!strcasecmp(name, "Origin")) {
+        head->origin = value;
+    } else if (!strcasecmp(name, "Sec-Fetch-Site")) {
+        head->site = value;
+    } else if (!strcasecmp(name, "Access-Control-Request-Method")) {
+        head->wants_method = value;
     } else if (!strcasecmp(name, "Content-Type")) {
         head->type = value;
     } else if (!strcasecmp(name, "Content-Length")) {
@@ -128,8 +135,11 @@ soma_head_check_access(const soma_head *head, soma_request *request)
     soma_scope scope = request->route->scope;
     if (!keys)
         return;
-    switch (soma_keys_admit(keys, head->bearers == 1 ? head->bearer : NULL,
-                            scope, name)) {
+    soma_admission admission = soma_keys_admit(
+        keys, head->bearers == 1 ? head->bearer : NULL, scope, name);
+    if (name[0])
+        request->caller = soma_rate_key(name);
+    switch (admission) {
     case SOMA_ADMITTED:
         break;
     case SOMA_NO_KEY:
@@ -150,6 +160,25 @@ soma_head_check_access(const soma_head *head, soma_request *request)
                          request->route->path, scope_text(scope));
         break;
     }
+}
+
+void
+soma_head_check_rate(soma_request *request, const struct sockaddr *address)
+{
+    bool known = request->caller != 0;
+    if (request->route && request->route->scope == SOMA_SCOPE_NONE)
+        return;
+    int wait = soma_rates_take(
+        request->worker->web->rates,
+        known ? request->caller : soma_rate_address(address), request->started);
+    if (!wait)
+        return;
+    request->reply.allow = request->reply.challenge = NULL;
+    request->reply.retry_after = wait;
+    soma_reply_error(request, 429, "too_many_requests",
+                     "more than %g requests a second %s",
+                     request->worker->web->options.rate_limit,
+                     known ? "with this key" : "from this address");
 }
 
 static bool

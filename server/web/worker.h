@@ -25,6 +25,8 @@ typedef struct soma_web_options {
     size_t max_body; /* bytes */
     int max_rows;    /* of one request */
     int max_connections, max_connections_per_address;
+    double rate_limit;        /* requests a second, rate.h; 0: none */
+    const char *cors_origins; /* cors.h, or NULL */
     size_t request_memory;    /* bytes, see soma_request_charge */
     int idle_timeout;         /* seconds */
     int request_timeout;      /* the same */
@@ -37,7 +39,8 @@ typedef struct soma_web_options {
 /* What all workers share. */
 typedef struct soma_web {
     soma_web_options options;
-    struct soma_keys *keys; /* keys.h; NULL: everyone may do everything */
+    struct soma_keys *keys;   /* keys.h; NULL: everyone may do everything */
+    struct soma_rates *rates; /* rate.h; NULL: there is no limit */
     soma_registry *registry;
     struct soma_worker *workers; /* [options.workers] */
     atomic_bool ready;
