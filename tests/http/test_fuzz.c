@@ -153,8 +153,8 @@ static const char *const bodies[] = {
     "{\"name\":\"challenger\"}",
     "{\"challenger\":\"challenger\",\"force\":true}",
     "{\"instances\":[[1,2],[3]]}",
-    "{\"inputs\":[{\"name\":\"input\",\"shape\":[1,784],\"datatype\":\"UINT8\","
-    "\"parameters\":{\"binary_data_size\":784}}]}",
+    ("{\"inputs\":[{\"name\":\"input\",\"shape\":[1,784],\"datatype\":\"UINT8\","
+     "\"parameters\":{\"binary_data_size\":784}}]}"),
     "{\"log_verbose_level\":1}",
     "{}",
     "[[[[[[[[[[",
