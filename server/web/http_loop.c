@@ -1,7 +1,8 @@
 /* A worker's turns: waits, runs the daemon, has the worker answer.
  *
- * The daemon uses epoll and is driven from outside: its descriptor is waited
- * for together with the worker's eventfd. Its epoll is edge-triggered, so
+ * Connections come in by the door (http_door.h). The daemon uses epoll and is
+ * driven from outside: its descriptor is waited for together with the door and
+ * the worker's eventfd. Its epoll is edge-triggered, so
  * MHD_get_timeout must be asked before each wait, or data that was read ahead
  * would be left lying (libmicrohttpd pull request 11). Nor does it always say
  * that a connection was resumed (measured with 0.9.75), so after a turn that
@@ -23,6 +24,7 @@
 enum {
     POOL_BYTES = 32 << 10, /* of a connection: its head, and a piece of body;
                               the library clears it for each request */
+    LOOK = 8,    /* turns of a busy worker until it looks who else has come */
     EVENTS = 64, /* taken at a time: peers' ends, the daemon's, and ours */
 };
 
@@ -55,14 +57,14 @@ open_daemon(soma_worker *worker, soma_error *err)
         {MHD_OPTION_END, 0, NULL}};
     http->daemon = MHD_start_daemon(
         (certificate ? MHD_USE_TLS : 0) | MHD_USE_EPOLL |
-            MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+            MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+            MHD_USE_NO_LISTEN_SOCKET,
         0, NULL, NULL, soma_http_on_request, worker, MHD_OPTION_EXTERNAL_LOGGER,
-        on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, http->listener,
-        MHD_OPTION_NOTIFY_COMPLETED, soma_http_on_completed, worker,
-        MHD_OPTION_URI_LOG_CALLBACK, soma_http_on_uri, worker,
-        MHD_OPTION_NOTIFY_CONNECTION, soma_http_on_connection, worker,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)per_worker(o->max_connections, o->workers),
+        on_library_log, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        soma_http_on_completed, worker, MHD_OPTION_URI_LOG_CALLBACK,
+        soma_http_on_uri, worker, MHD_OPTION_NOTIFY_CONNECTION,
+        soma_http_on_connection, worker, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_CONNECTION_LIMIT, http->door.most,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)per_worker(o->max_connections_per_address, o->workers),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_timeout,
@@ -88,7 +90,7 @@ soma_http_open(soma_worker *worker, soma_error *err)
     struct soma_http *http = worker->http = calloc(1, sizeof *http);
     if (!http)
         return soma_error_memory(err, "a worker");
-    http->listener = -1;
+    http->door.listener = -1;
     http->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (http->epoll < 0)
         return soma_error_errno(err, "creating", "an epoll");
@@ -100,13 +102,16 @@ soma_http_open(soma_worker *worker, soma_error *err)
                                .idle = options->idle_timeout,
                                .request = options->request_timeout,
                                .told = !soma_tls_callback()};
+    http->door.epoll = http->epoll;
+    http->door.most =
+        (unsigned)per_worker(options->max_connections, options->workers);
     if (worker->index > 0) {
         snprintf(first, sizeof first, "%d",
                  soma_http_port(&worker->web->workers[0]));
         port = first;
     }
-    soma_status status =
-        soma_listen(options->host, port, &http->listener, &http->port, err);
+    soma_status status = soma_listen(options->host, port, &http->door.listener,
+                                     &http->port, err);
     return status ? status : open_daemon(worker, err);
 }
 
@@ -117,9 +122,8 @@ soma_http_close(soma_worker *worker)
     if (!http)
         return;
     if (http->daemon)
-        MHD_stop_daemon(http->daemon); /* closes the listener */
-    else if (http->listener >= 0)
-        close(http->listener);
+        MHD_stop_daemon(http->daemon);
+    soma_door_close(&http->door);
     if (http->epoll >= 0)
         close(http->epoll);
     soma_http_free_requests(http);
@@ -147,6 +151,9 @@ shortest_wait(const struct soma_http *http, const soma_worker *worker)
 {
     unsigned long long milliseconds;
     int timeout = soma_peers_timeout(&http->peers);
+    int door = soma_door_timeout(&http->door);
+    if (door >= 0 && (timeout < 0 || door < timeout))
+        timeout = door;
     if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES &&
         (timeout < 0 || milliseconds < (unsigned)timeout))
         timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
@@ -156,18 +163,23 @@ shortest_wait(const struct soma_http *http, const soma_worker *worker)
     return timeout;
 }
 
-/* Until there is something to read or to write, or the worker is woken. */
+/* Until there is something to read or to write, or the worker is woken; where
+ * it is busy, only a look. */
 static void
-wait_for_work(struct soma_http *http, soma_worker *worker)
+wait_for_work(struct soma_http *http, soma_worker *worker, bool busy)
 {
     struct epoll_event events[EVENTS];
-    int count =
-        epoll_wait(http->epoll, events, EVENTS, shortest_wait(http, worker));
+    uint64_t now = soma_clock_ticks();
+    soma_door_look(&http->door, http->daemon, now);
+    int count = epoll_wait(http->epoll, events, EVENTS,
+                           busy ? 0 : shortest_wait(http, worker));
     for (int i = 0; i < count; i++)
         if (events[i].data.ptr == worker) {
             uint64_t wakes;
             ssize_t got = read(worker->wake, &wakes, sizeof wakes);
             (void)got; /* nothing there: it does not block */
+        } else if (events[i].data.ptr == &http->door) {
+            soma_door_admit(&http->door, http->daemon, now);
         } else if (events[i].data.ptr) {
             soma_peers_end(&http->peers, events[i].data.ptr);
         }
@@ -181,19 +193,17 @@ soma_http_run(void *arg)
     soma_readers *readers = &worker->web->registry->readers;
     bool busy = false, quiet = false;
     uint64_t deadline = 0;
+    unsigned turns = 0;
     for (;;) {
-        if (!busy)
-            wait_for_work(http, worker);
+        if (!busy || ++turns % LOOK == 0)
+            wait_for_work(http, worker, busy);
         soma_peers_look(&http->peers, soma_clock_ticks());
         if (atomic_load(&worker->web->stopping) && !quiet) {
             /* No new connections; what is open goes on. */
             quiet = true;
             deadline = soma_clock_ticks() +
                        (uint64_t)worker->web->options.stop_seconds * 1000000;
-            int fd = MHD_quiesce_daemon(http->daemon);
-            if (fd >= 0)
-                close(fd);
-            http->listener = -1;
+            soma_door_close(&http->door);
         }
         soma_readers_enter(readers, worker->index);
         http->answered = false;

@@ -4,6 +4,7 @@
 #define SOMA_WEB_HTTP_PARTS_H
 
 #include "server/web/http.h"
+#include "server/web/http_door.h"
 #include "server/web/http_peers.h"
 
 #include <microhttpd.h>
@@ -12,10 +13,10 @@ struct soma_http_request;
 
 struct soma_http {
     struct MHD_Daemon *daemon;
-    int listener;
     int epoll;
     int port;
     soma_peers peers;
+    soma_door door;
     bool answered;                  /* a request since the daemon last ran */
     struct soma_http_request *free; /* kept for the next ones */
     int free_count;

@@ -1,8 +1,7 @@
 /* Clients that are slow, many, or gone: a good one is answered all along, and
  * what they held is given back.
  *
- * The server's timeouts are short here; upper bounds of the waiting are far
- * above them, so that a busy machine fails nothing.
+ * Upper bounds of waiting are far above the timeouts, for a busy machine.
  */
 #include "tests/http/server.h"
 
@@ -23,6 +22,7 @@
 enum { PATIENCE_MS = 30000, STEP_MS = 50 };
 
 static server s;
+static const char *per_address = "5000";
 
 static void
 start(const char *idle, const char *request)
@@ -36,7 +36,7 @@ start(const char *idle, const char *request)
                                "--request-timeout",
                                request,
                                "--max-connections-per-address",
-                               "5000",
+                               per_address,
                                "--max-connections",
                                "5000",
                                NULL};
@@ -72,15 +72,24 @@ pause_ms(long ms)
 }
 
 static int
-open_one(void)
+open_from(uint32_t address)
 {
+    struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)s.port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
+    from.sin_addr.s_addr = htonl(address);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     return fd;
+}
+
+static int
+open_one(void)
+{
+    return open_from(INADDR_LOOPBACK);
 }
 
 static bool
@@ -136,6 +145,19 @@ is_closed(int fd, int within_ms)
         if (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) <= 0)
             return errno != EAGAIN;
     return false;
+}
+
+/* A request over a connection of the test's. */
+static void
+expect_live(int fd)
+{
+    char text[512];
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    assert_true(put(fd, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_int_equal(poll(&one, 1, PATIENCE_MS), 1);
+    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    assert_non_null(strstr(text, "200 OK"));
 }
 
 /* ---- Clients that are gone ---- */
@@ -244,20 +266,23 @@ who_is_late_is_told(void **state)
     if (skipped("late requests"))
         return;
     start("3600", "1");
-    int idle = open_one();
-    for (size_t i = 0; i < sizeof late / sizeof *late; i++) {
+    enum { LATE = sizeof late / sizeof *late };
+    int idle = open_one(), some[LATE];
+    for (int i = 0; i < LATE; i++)
+        some[i] = open_one();
+    pause_ms(200); /* they idle before */
+    for (int i = 0; i < LATE; i++)
+        assert_true(put(some[i], late[i]));
+    for (int i = 0; i < LATE; i++) {
         char text[512];
-        int fd = open_one();
-        pause_ms(200); /* it idles before */
-        assert_true(put(fd, late[i]));
-        struct pollfd one = {.fd = fd, .events = POLLIN};
+        struct pollfd one = {.fd = some[i], .events = POLLIN};
         assert_int_equal(poll(&one, 1, PATIENCE_MS), 1);
-        ssize_t got = recv(fd, text, sizeof text - 1, 0);
+        ssize_t got = recv(some[i], text, sizeof text - 1, 0);
         text[got > 0 ? got : 0] = '\0';
         if (!strstr(text, "HTTP/1.1 408") || !strstr(text, "request_timeout"))
             fail_msg("%s... was answered: %s", late[i], text);
-        assert_int_equal(recv(fd, text, sizeof text, 0), 0);
-        close(fd);
+        assert_int_equal(recv(some[i], text, sizeof text, 0), 0);
+        close(some[i]);
     }
     assert_false(is_closed(idle, 1));
     close(idle);
@@ -369,13 +394,91 @@ descriptors_run_out(void **state)
          waited += STEP_MS)
         pause_ms(STEP_MS);
     /* One that it has taken. */
-    assert_true(put(some[0], "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"));
-    struct pollfd one = {.fd = some[0], .events = POLLIN};
-    assert_int_equal(poll(&one, 1, PATIENCE_MS), 1);
+    expect_live(some[0]);
     for (int i = 0; i < COME; i++)
         close(some[i]);
     expect_answer();
     expect_descriptors(before);
+}
+
+/* Clock ticks of processor time that the server has used. */
+static long
+processor_time(void)
+{
+    char path[64];
+    long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)s.pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file,
+                            "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u "
+                            "%*u %*u %ld %ld",
+                            &user, &system),
+                     2);
+    fclose(file);
+    return user + system;
+}
+
+/* With none left, and whether or not anyone is connected: it does not spin,
+ * and takes who waits when there are some again, though none of its own
+ * connections has ended. */
+static void
+nobody_waits_for_ever(void **state)
+{
+    (void)state;
+    if (skipped("descriptors that come back"))
+        return;
+    start("3600", "3600");
+    for (int connected = 0; connected < 2; connected++) {
+        struct rlimit all, none;
+        int there = connected ? open_one() : -1;
+        if (connected)
+            expect_live(there);
+        assert_int_equal(prlimit(s.pid, RLIMIT_NOFILE, NULL, &all), 0);
+        none = all;
+        none.rlim_cur = 3;
+        assert_int_equal(prlimit(s.pid, RLIMIT_NOFILE, &none, NULL), 0);
+        int waits = open_one();
+        pause_ms(100);
+        long before = processor_time();
+        pause_ms(600);
+        long used = processor_time() - before;
+        assert_int_equal(prlimit(s.pid, RLIMIT_NOFILE, &all, NULL), 0);
+        if (used > sysconf(_SC_CLK_TCK) / 12)
+            fail_msg("%ld ticks used for waiting", used);
+        expect_live(waits);
+        close(waits);
+        close(there);
+    }
+}
+
+/* Others come in from another address. */
+static void
+one_address_floods(void **state)
+{
+    enum { MOST = 50, COME = 300 };
+    int some[COME], closed = 0;
+    (void)state;
+    if (skipped("floods"))
+        return;
+    per_address = "50";
+    start("3600", "3600");
+    per_address = "5000";
+    int before = descriptors();
+    for (int i = 0; i < COME; i++)
+        some[i] = open_one();
+    int other = open_from(INADDR_LOOPBACK + 1);
+    expect_live(other);
+    while (closed < COME - MOST && is_closed(some[MOST + closed], PATIENCE_MS))
+        closed++;
+    assert_int_equal(closed, COME - MOST);
+    assert_true(descriptors() <= before + MOST + 1);
+    expect_live(some[0]);
+    for (int i = 0; i < COME; i++)
+        close(some[i]);
+    close(other);
+    expect_descriptors(before);
+    expect_answer();
 }
 
 int
@@ -390,6 +493,8 @@ main(void)
         cmocka_unit_test_teardown(a_thousand_idle_ones, tear_down),
         cmocka_unit_test_teardown(pipelining_without_end, tear_down),
         cmocka_unit_test_teardown(descriptors_run_out, tear_down),
+        cmocka_unit_test_teardown(nobody_waits_for_ever, tear_down),
+        cmocka_unit_test_teardown(one_address_floods, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
