@@ -21,14 +21,14 @@ Q := $(if $(filter 0,$(VERBOSE)),@)
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
 	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler \
-	libminizip-dev
+	libminizip-dev libgnutls28-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
-	curl jq sqlite3 util-linux
+	curl jq sqlite3 util-linux openssl
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
 
-LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 \
+LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 gnutls \
 	libprotobuf-c minizip
 WERROR ?=
 WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -177,12 +177,16 @@ $(BUILD)/tests/bench/peak.o: CFLAGS += -O3 -march=native
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o \
 		$(BUILD)/tests/fuzz/main.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LIBS) -lm
 
 $(BUILD)/tests/fuzz/libfuzzer_%: $(BUILD)/tests/fuzz/fuzz_%.o \
 		$(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS) -lm
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LIBS) -lm
+
+# These bring their own end of server/web, in place of http.c.
+$(foreach name,request oip tfs,$(BUILD)/tests/fuzz/fuzz_$(name) \
+	$(BUILD)/tests/fuzz/libfuzzer_$(name)): $(BUILD)/tests/fuzz/web.o
 
 -include $(MAIN_OBJECTS:.o=.d) $(LIB_OBJECTS:.o=.d) \
 	$(wildcard $(BUILD)/tests/*/*.d)

@@ -1,12 +1,11 @@
 /* soma serve: wires registry, workers and signals together. */
 #include "core/matrix.h"
+#include "server/access.h"
 #include "server/command.h"
 #include "server/config.h"
+#include "server/engine/clock.h"
 #include "server/engine/log.h"
-#include "server/web/cors.h"
 #include "server/web/http.h"
-#include "server/web/keys.h"
-#include "server/web/rate.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -119,9 +118,7 @@ set_up_web(server *s)
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
-    o->drain = (int)c->drain;
-    o->cors_origins = c->cors_origin;
-    o->rate_limit = c->rate_limit;
+    o->stop_seconds = (int)c->stop_seconds;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -265,20 +262,14 @@ start_workers(server *s, soma_error *err)
     return SOMA_OK;
 }
 
-static bool
-is_loopback(const char *host)
-{
-    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") ||
-           !strcmp(host, "localhost");
-}
-
 static void
 announce(server *s)
 {
     char address[300], workers[16], models[16];
     soma_served *list[SOMA_MAX_MODELS] = {NULL};
     bool v6 = strchr(s->host, ':') != NULL;
-    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
+    snprintf(address, sizeof address, "%s://%s%s%s:%d",
+             s->config.tls_cert ? "https" : "http", v6 ? "[" : "",
              s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",
              soma_http_port(&s->web.workers[0]));
     snprintf(workers, sizeof workers, "%d", s->created);
@@ -294,11 +285,7 @@ announce(server *s)
                  parameters, NULL);
     }
     soma_readers_leave(&s->registry.readers, SOMA_MAIN_READER);
-    if (!s->config.keys && !is_loopback(s->host))
-        soma_log(SOMA_LOG_WARNING, "no-keys", "text",
-                 "without --keys whoever reaches this address may predict, "
-                 "teach and administer",
-                 NULL);
+    soma_access_warn(&s->config, s->host);
     if (!s->config.data)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",
@@ -331,22 +318,6 @@ catch_signals(soma_error *err)
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
-}
-
-static soma_status
-open_access(server *s, soma_error *err)
-{
-    double limit = s->web.options.rate_limit;
-    if (soma_cors_check(s->config.cors_origin, err)) {
-        soma_error_prefix(err, "%s", origin_of(s, "cors-origin"));
-        return err->status;
-    }
-    if (limit > 0 && !(s->web.rates = soma_rates_create(limit)))
-        return soma_error_memory(err, "rates");
-    if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))
-        return SOMA_OK;
-    soma_error_prefix(err, "%s", origin_of(s, "keys"));
-    return err->status;
 }
 
 /* Waits so many milliseconds for a signal, -1: for ever. */
@@ -393,12 +364,31 @@ wait_for_end(server *s)
     return true;
 }
 
+/* Not ready any more, and everyone is told to close; but whoever has not heard
+ * yet is served, until the time is over or another signal comes. */
+static void
+drain(server *s)
+{
+    unsigned char number;
+    char seconds[24];
+    uint64_t now = soma_clock_ticks();
+    uint64_t end = now + (uint64_t)s->config.drain_seconds * 1000000;
+    atomic_store(&s->web.draining, true);
+    snprintf(seconds, sizeof seconds, "%ld", s->config.drain_seconds);
+    soma_log(SOMA_LOG_INFO, "draining", "seconds", seconds, NULL);
+    for (; now < end; now = soma_clock_ticks())
+        if (is_signalled((int)((end - now + 999) / 1000)) &&
+            read(signal_pipe[0], &number, 1) == 1 && number != SIGHUP)
+            break;
+}
+
 /* Workers end first, when what they accepted is answered; then the trainers;
  * then the memory that they shared. */
 static void
 shut_down(server *s)
 {
     atomic_store(&s->web.draining, true);
+    atomic_store(&s->web.stopping, true);
     for (int i = 0; i < s->started; i++)
         soma_http_wake(&s->web.workers[i]);
     for (int i = 0; i < s->started; i++)
@@ -408,8 +398,7 @@ shut_down(server *s)
         soma_worker_free(&s->web.workers[i]);
     free(s->web.workers);
     soma_registry_close(&s->registry);
-    soma_keys_free(s->web.keys);
-    soma_rates_free(s->web.rates);
+    soma_access_close(&s->web);
 }
 
 static soma_status
@@ -425,7 +414,7 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_access(s, err);
+    status = soma_access_open(&s->config, &s->web, err);
     if (!status)
         status = open_data(s, err);
     if (!status)
@@ -439,6 +428,8 @@ serve(server *s, soma_error *err)
         do
             status = wait_for_recovery(s, err);
         while (!status && !wait_for_end(s));
+        if (!status)
+            drain(s);
     }
     shut_down(s);
     if (s->lock >= 0)

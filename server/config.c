@@ -32,6 +32,10 @@ static const soma_option options[] = {
          "Who may predict, train and administer: a file of lines that `soma "
          "key` makes, looked at again when it changes. Without it everyone "
          "may."),
+    TEXT("tls-cert", "FILE", NULL, tls_cert,
+         "Serve HTTPS: the certificate and its chain, PEM, looked at again "
+         "when it changes."),
+    TEXT("tls-key", "FILE", NULL, tls_key, "Its private key, PEM."),
     NUMBER("rate-limit", "N", "0", 0, 1e9, rate_limit,
            "Most requests a second with one key, and from one address without "
            "a key; beyond it they are answered 429. 0: no limit."),
@@ -133,8 +137,11 @@ static const soma_option options[] = {
     WHOLE("request-timeout", "SECONDS", "60", 1, 86400, request_timeout,
           "How long a request may take to come, and its answer to be taken, "
           "however steadily; then its connection is closed."),
-    WHOLE("drain", "SECONDS", "10", 0, 3600, drain,
-          "How long requests that have begun may take to end after SIGTERM."),
+    WHOLE("drain-seconds", "N", "0", 0, 3600, drain_seconds,
+          "How long to serve on after SIGTERM, while /readyz says 503, so that "
+          "balancers can look away; a second SIGTERM ends it."),
+    WHOLE("stop-seconds", "N", "10", 0, 3600, stop_seconds,
+          "How long requests that have begun may then take to end."),
     WORD("log-level", "debug|info|warning|error", "info", log_level,
          "debug (a line for each request), info, warning or error."),
     WORD("log-format", "text|json", "text", log_format, "text or json."),

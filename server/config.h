@@ -10,13 +10,13 @@ typedef struct soma_config {
     bool print;
     const char *listen, *models, *default_model, *data;
     const char *log_level, *log_format;
-    const char *keys;
+    const char *keys, *tls_cert, *tls_key;
     double rate_limit;
     const char *cors_origin;
     long workers;
     long max_body, max_rows, request_memory;
     long max_connections, max_connections_per_address;
-    long idle_timeout, request_timeout, drain;
+    long idle_timeout, request_timeout, drain_seconds, stop_seconds;
     long max_waiting;
     double learning_rate, max_learning_rate, momentum, l2, clip, hold, pull;
     long rehearse, stream_memory, max_steps;

@@ -53,6 +53,8 @@ forbid "$web" 'sqlite3|cblas' 'server/web knows no SQL'
 only cblas.h core/matrix.c
 # shellcheck disable=SC2046
 only microhttpd.h $(echo server/web/http*.[ch])
+only gnutls/gnutls.h server/web/tls.c server/cmd_health.c
+only gnutls/abstract.h server/web/tls.c
 only sqlite3.h server/engine/sql.c
 only png.h core/io/picture_png.c
 only unzip.h core/io/npz.c

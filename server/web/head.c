@@ -49,6 +49,16 @@ soma_head_take(soma_head *head, const char *name, const char *value)
     }
 }
 
+/* RFC 9112, 3.2: a host's name or address, and a port, or nothing at all. */
+static bool
+is_host(const char *host)
+{
+    static const char good[] = "abcdefghijklmnopqrstuvwxyz"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789-._~!$&'()*+,;=:[]%";
+    return !host[strspn(host, good)];
+}
+
 /* Headers that decide where a message ends must not be ambiguous: two
  * readings of one are how requests are smuggled (RFC 9112, 6.3). */
 void
@@ -62,16 +72,29 @@ soma_head_check(const soma_head *head, soma_request *request)
                          "expected each at most once, only one of the last "
                          "two, and chunked as the only encoding");
         request->reply.close = true;
+    } else if (head->host && !is_host(head->host)) {
+        soma_reply_error(request, 400, "bad_host",
+                         "Host: expected a name or an address, and a port");
+        request->reply.close = true;
     }
+}
+
+void
+soma_head_refuse_target(soma_request *request)
+{
+    soma_reply_error(request, 400, "bad_target",
+                     "the request's target: expected no control character, "
+                     "and no %%00");
+    request->reply.close = true;
 }
 
 void
 soma_head_refuse_form(soma_request *request)
 {
     soma_reply_error(request, 400, "malformed_head",
-                     "the head: expected lines \"Name: value\" that end in "
-                     "CRLF, without NUL, whitespace before the colon or "
-                     "continuation lines");
+                     "the head: expected \"METHOD target version\" and lines "
+                     "\"Name: value\" that end in CRLF, without NUL, "
+                     "whitespace before the colon or continuation lines");
     request->reply.close = true;
 }
 

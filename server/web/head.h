@@ -9,16 +9,17 @@
 
 /* Values live as long as the request. */
 typedef struct soma_head {
-    const char *type;     /* Content-Type */
-    const char *length;   /* Content-Length */
-    const char *encoding; /* Transfer-Encoding */
-    const char *coding;   /* Content-Encoding */
-    const char *key;      /* Idempotency-Key */
-    const char *accept;   /* Accept */
-    const char *tensors;  /* Inference-Header-Content-Length */
-    const char *trace;    /* traceparent */
-    const char *bearer;   /* Authorization */
-    const char *host, *origin;
+    const char *type;         /* Content-Type */
+    const char *length;       /* Content-Length */
+    const char *encoding;     /* Transfer-Encoding */
+    const char *coding;       /* Content-Encoding */
+    const char *key;          /* Idempotency-Key */
+    const char *accept;       /* Accept */
+    const char *tensors;      /* Inference-Header-Content-Length */
+    const char *trace;        /* traceparent */
+    const char *bearer;       /* Authorization */
+    const char *host;         /* Host */
+    const char *origin;       /* Origin */
     const char *site;         /* Sec-Fetch-Site */
     const char *wants_method; /* Access-Control-Request-Method */
     size_t size;              /* of the body, by its length; 0: unknown */
@@ -30,7 +31,8 @@ void soma_head_take(soma_head *head, const char *name, const char *value);
 
 /* Each leaves a complete reply where it refuses the request. */
 void soma_head_check(const soma_head *head, soma_request *request);
-void soma_head_refuse_form(soma_request *request); /* http_head.h */
+void soma_head_refuse_form(soma_request *request);   /* http_head.h */
+void soma_head_refuse_target(soma_request *request); /* the same */
 /* RFC 9112, 3.2: a path, since soma is no proxy. */
 void soma_head_check_target(soma_request *request, const char *target);
 /* Whether the key, if the server has a list of them, is for the route. */

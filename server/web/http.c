@@ -139,14 +139,18 @@ begin(http_request *self, const char *method, const char *url,
     MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND,
                               take_argument, request);
     soma_head_take_trace(&head, request);
+    request->reply.close = head.encodings && soma_head_forgives_chunks();
     soma_head_check(&head, request);
     if (!request->reply.status &&
-        !soma_head_is_well_formed(request->connection, version,
+        !soma_head_is_well_formed(request->connection, method, url, version,
                                   self->peer ? self->peer->after_uri : NULL))
         soma_head_refuse_form(request);
+    if (!request->reply.status && self->peer && self->peer->odd_target)
+        soma_head_refuse_target(request);
     if (!request->reply.status)
         soma_head_check_target(request, url);
-    if (!request->reply.status)
+    bool sound = !request->reply.status;
+    if (sound)
         soma_cors_take(&head, request, method, url);
     if (!request->reply.status)
         soma_head_check_key(&head, request);
@@ -154,8 +158,7 @@ begin(http_request *self, const char *method, const char *url,
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status)
         soma_head_check_access(&head, request);
-    if (request->worker->web->rates && !request->reply.close &&
-        !request->reply.methods)
+    if (sound && request->worker->web->rates && !request->reply.methods)
         soma_head_check_rate(request, address_of(request->connection));
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);
@@ -360,8 +363,10 @@ soma_http_on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     soma_peer *peer = peer_of(connection);
     (void)arg;
-    if (peer)
+    if (peer) {
         peer->after_uri = uri + strlen(uri) + 1;
+        peer->odd_target = !soma_head_is_target(uri);
+    }
     return NULL;
 }
 

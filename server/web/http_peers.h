@@ -29,6 +29,7 @@ typedef struct soma_peer {
     uint64_t since;        /* when the phase began, ticks (clock.h) */
     bool ended;            /* it sends no more */
     const char *after_uri; /* of its request's first line, see http_head.h */
+    bool odd_target;       /* it holds what no target may */
     struct soma_peer *next, **link;
 } soma_peer;
 

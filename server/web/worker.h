@@ -30,7 +30,7 @@ typedef struct soma_web_options {
     size_t request_memory;    /* bytes, see soma_request_charge */
     int idle_timeout;         /* seconds */
     int request_timeout;      /* the same */
-    int drain;                /* seconds that stopping may take */
+    int stop_seconds;         /* that requests may take when it stops */
     double max_learning_rate; /* that a request may ask for */
     /* Further paths, or NULL: of /ping and of /invocations */
     const char *health_route, *predict_route;
@@ -43,7 +43,9 @@ typedef struct soma_web {
     struct soma_rates *rates; /* rate.h; NULL: there is no limit */
     soma_registry *registry;
     struct soma_worker *workers; /* [options.workers] */
-    atomic_bool ready, draining;
+    atomic_bool ready;
+    atomic_bool draining; /* it will stop: nobody should begin anything */
+    atomic_bool stopping; /* it takes no more connections */
 } soma_web;
 
 typedef struct soma_worker {

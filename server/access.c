@@ -1,0 +1,82 @@
+#include "server/access.h"
+
+#include "server/engine/log.h"
+#include "server/web/cors.h"
+#include "server/web/keys.h"
+#include "server/web/rate.h"
+#include "server/web/tls.h"
+
+#include <string.h>
+
+static const char *
+origin_of(const soma_config *config, const char *option)
+{
+    return soma_options_origin(&soma_config_command, &config->file, option);
+}
+
+static soma_status
+open_tls(const soma_config *config, soma_error *err)
+{
+    const char *certificate = config->tls_cert, *key = config->tls_key;
+    if (!certificate && !key)
+        return SOMA_OK;
+    if (!certificate || !key)
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "%s: expected --tls-cert and --tls-key, both or "
+                              "none",
+                              origin_of(config, key ? "tls-key" : "tls-cert"));
+    return soma_tls_open(certificate, key, err);
+}
+
+static soma_status
+open_keys(const soma_config *config, soma_web *web, soma_error *err)
+{
+    if (!config->keys)
+        return SOMA_OK;
+    soma_status status = soma_keys_open(config->keys, &web->keys, err);
+    if (status)
+        soma_error_prefix(err, "%s", origin_of(config, "keys"));
+    return status;
+}
+
+soma_status
+soma_access_open(const soma_config *config, soma_web *web, soma_error *err)
+{
+    soma_status status = soma_cors_check(config->cors_origin, err);
+    if (status) {
+        soma_error_prefix(err, "%s", origin_of(config, "cors-origin"));
+        return status;
+    }
+    web->options.cors_origins = config->cors_origin;
+    web->options.rate_limit = config->rate_limit;
+    if (config->rate_limit > 0 &&
+        !(web->rates = soma_rates_create(config->rate_limit)))
+        return soma_error_memory(err, "the limits of callers");
+    status = open_tls(config, err);
+    return status ? status : open_keys(config, web, err);
+}
+
+void
+soma_access_close(soma_web *web)
+{
+    soma_keys_free(web->keys);
+    soma_rates_free(web->rates);
+    soma_tls_close();
+}
+
+static bool
+is_loopback(const char *host)
+{
+    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") ||
+           !strcmp(host, "localhost");
+}
+
+void
+soma_access_warn(const soma_config *config, const char *host)
+{
+    if (!config->keys && !is_loopback(host))
+        soma_log(SOMA_LOG_WARNING, "no-keys", "text",
+                 "without --keys whoever reaches this address may predict, "
+                 "teach and administer",
+                 NULL);
+}
