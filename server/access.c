@@ -74,9 +74,16 @@ is_loopback(const char *host)
 void
 soma_access_warn(const soma_config *config, const char *host)
 {
-    if (!config->keys && !is_loopback(host))
+    if (is_loopback(host))
+        return;
+    if (!config->keys)
         soma_log(SOMA_LOG_WARNING, "no-keys", "text",
                  "without --keys whoever reaches this address may predict, "
                  "teach and administer",
+                 NULL);
+    else if (!config->tls_cert)
+        soma_log(SOMA_LOG_WARNING, "no-tls", "text",
+                 "without --tls-cert keys cross the network as they are, "
+                 "unless a proxy on this machine hides them",
                  NULL);
 }

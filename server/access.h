@@ -12,7 +12,8 @@ soma_status soma_access_open(const soma_config *config, soma_web *web,
                              soma_error *err);
 void soma_access_close(soma_web *web);
 
-/* Says in the log that whoever reaches `host` may do everything, if so. */
+/* Says in the log what those who reach `host` may do or read, if it is not
+ * loopback. */
 void soma_access_warn(const soma_config *config, const char *host);
 
 #endif
