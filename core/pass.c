@@ -280,6 +280,28 @@ soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
     return sum;
 }
 
+void
+soma_pass_input_gradient(const soma_model *model, soma_workspace *ws,
+                         int output, float factor, float *dx)
+{
+    const soma_spec *spec = &model->spec;
+    const soma_input *input = &spec->input;
+    const soma_layer *first = &spec->layers[0];
+    for (int i = 0; i < ws->rows * spec->outputs; i++)
+        ws->da[i] = i % spec->outputs == output ? factor : 0;
+    for (int i = spec->depth - 1; i >= 0; i--)
+        backward_layer(model, ws, i, ws->rows, false);
+    soma_matrix_backward_input(first->in, first->out,
+                               soma_model_weights(model, 0), ws->rows,
+                               ws->layers[0].dz, dx);
+    if (input->normals == 0)
+        return;
+    const float *std = soma_model_std(model);
+    int each = input->size / input->normals;
+    for (int i = 0; i < ws->rows * input->size; i++)
+        dx[i] /= std[i % input->size / each];
+}
+
 int
 soma_pass_rows(const soma_workspace *ws)
 {

@@ -61,6 +61,13 @@ double soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
                         const float *x, const int *labels,
                         const soma_pass_options *options);
 
+/* After soma_pass_forward in a workspace made with SOMA_PASS_LEARN: the
+ * derivative of `factor` times each row's score `output` with respect to that
+ * row of x, dx [rows x input.size], in the input's own range. At a kink it is
+ * one of the one-sided ones, as for learning. */
+void soma_pass_input_gradient(const soma_model *model, soma_workspace *ws,
+                              int output, float factor, float *dx);
+
 /* Of the last pass (x must still be there): its rows; what entered a layer,
  * [rows x in]; what left it, [rows x units]; after soma_pass_deltas: dL/dz,
  * [rows x out]. */

@@ -1,10 +1,10 @@
 /* soma serve: wires registry, workers and signals together. */
 #include "core/matrix.h"
-#include "server/access.h"
 #include "server/command.h"
 #include "server/config.h"
 #include "server/engine/clock.h"
 #include "server/engine/log.h"
+#include "server/serve_access.h"
 #include "server/web/http.h"
 #include "server/web/worker.h"
 
@@ -119,6 +119,8 @@ set_up_web(server *s)
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
     o->stop_seconds = (int)c->stop_seconds;
+    o->cors_origins = c->cors_origin;
+    o->rate_limit = c->rate_limit;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -143,6 +145,19 @@ data_error(const server *s, soma_error *err, const char *doing,
     return err->status;
 }
 
+static soma_status
+check_journal(const server *s, soma_error *err)
+{
+    soma_status status = soma_journal_redis_check(s->config.journal, err);
+    if (!status && strcmp(s->config.new_base, "refuse"))
+        status = soma_error_set(err, SOMA_E_ARGUMENT,
+                                "--new-base is for journals in a folder "
+                                "(--data)");
+    if (status)
+        soma_error_prefix(err, "%s", origin_of(s, "journal"));
+    return status;
+}
+
 /* Makes the folder, and locks it: two servers must not write the same
  * journals. The lock is the process's, and ends with it. */
 static soma_status
@@ -152,6 +167,8 @@ open_data(server *s, soma_error *err)
     char path[PATH_MAX];
     const char *folder = s->config.data;
     s->lock = -1;
+    if (s->config.journal)
+        return check_journal(s, err);
     if (!folder)
         return SOMA_OK;
     if (mkdir(folder, 0700) && errno != EEXIST)
@@ -221,7 +238,8 @@ open_registry(server *s, soma_error *err)
                     .guard_every = c->guard_every,
                     .guard_drop = c->guard_drop,
                     .max_waiting = (int)c->max_waiting,
-                    .data = c->data,
+                    .data = c->journal ? NULL : c->data,
+                    .journal = c->journal,
                     .journal_bytes = 64 << 20,
                     .checkpoint_examples = c->checkpoint_examples,
                     .checkpoint_seconds = c->checkpoint_seconds,
@@ -286,7 +304,7 @@ announce(server *s)
     }
     soma_readers_leave(&s->registry.readers, SOMA_MAIN_READER);
     soma_access_warn(&s->config, s->host);
-    if (!s->config.data)
+    if (!s->config.data && !s->config.journal)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",
                  NULL);

@@ -8,11 +8,10 @@
 typedef struct soma_config {
     soma_option_file file;
     bool print;
-    const char *listen, *models, *default_model, *data;
+    const char *listen, *models, *default_model, *data, *journal;
     const char *log_level, *log_format;
-    const char *keys, *tls_cert, *tls_key;
+    const char *keys, *tls_cert, *tls_key, *cors_origin;
     double rate_limit;
-    const char *cors_origin;
     long workers;
     long max_body, max_rows, request_memory;
     long max_connections, max_connections_per_address;

@@ -84,10 +84,19 @@ bool
 soma_health_ask(soma_health *health, const soma_spec *spec, int layer,
                 soma_health_report *report)
 {
+    return soma_health_ask_units(health, spec, layer, report, NULL);
+}
+
+bool
+soma_health_ask_units(soma_health *health, const soma_spec *spec, int layer,
+                      soma_health_report *report, unsigned char *dead)
+{
+    int units = spec->layers[layer].units;
     *report = (soma_health_report){0, 0, 0};
+    if (dead)
+        memset(dead, 0, (size_t)units);
     if (!health->units || !spec->layers[layer].activation->is_stuck)
         return false;
-    int units = spec->layers[layer].units;
     size_t first = 0;
     for (int i = 0; i < layer; i++)
         first += (size_t)spec->layers[i].units;
@@ -97,8 +106,12 @@ soma_health_ask(soma_health *health, const soma_spec *spec, int layer,
     if (report->rows)
         report->stuck = (double)(now->stuck[layer] + then->stuck[layer]) /
                         ((double)report->rows * units);
-    for (size_t u = first; report->rows && u < first + (size_t)units; u++)
-        report->dead += !now->lively[u] && !then->lively[u];
+    for (size_t u = first; report->rows && u < first + (size_t)units; u++) {
+        bool is_dead = !now->lively[u] && !then->lively[u];
+        report->dead += is_dead;
+        if (dead)
+            dead[u - first] = is_dead;
+    }
     pthread_mutex_unlock(&health->lock);
     return true;
 }

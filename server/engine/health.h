@@ -52,4 +52,10 @@ void soma_health_look(soma_health *health, const soma_spec *spec,
 bool soma_health_ask(soma_health *health, const soma_spec *spec, int layer,
                      soma_health_report *report);
 
+/* The same, and which: dead [units of the layer] is set to 1 for those that
+ * report->dead counts, else to 0. */
+bool soma_health_ask_units(soma_health *health, const soma_spec *spec,
+                           int layer, soma_health_report *report,
+                           unsigned char *dead);
+
 #endif

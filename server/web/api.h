@@ -12,6 +12,9 @@ soma_outcome soma_api_predict(soma_request *request);
 void soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
                         const float *scores);
 
+/* api_explain.c */
+soma_outcome soma_api_explain(soma_request *request);
+
 /* api_train.c */
 soma_outcome soma_api_train(soma_request *request);
 void soma_api_trained(soma_request *request, const soma_snapshot *snapshot,
@@ -47,6 +50,7 @@ soma_outcome soma_api_readyz(soma_request *request);
 soma_outcome soma_api_metrics(soma_request *request);
 soma_outcome soma_api_openapi(soma_request *request);
 soma_outcome soma_api_page(soma_request *request);
+soma_outcome soma_api_page_file(soma_request *request);
 
 /* api_oip.c: the Open Inference Protocol's infer */
 soma_outcome soma_api_infer(soma_request *request);
@@ -109,6 +113,12 @@ bool soma_api_place_rows(soma_request *request, const float *rows,
                          struct soma_refusal *refusal);
 /* 503 while the model is recovering. */
 soma_outcome soma_api_queue(soma_request *request);
+/* False, and the 503 is the reply, while the model is recovering. */
+bool soma_api_is_ready(soma_request *request);
+/* A whole number from the query; `fallback` where text is NULL. */
+bool soma_api_take_number(const char *text, const char *name, long long least,
+                          long long most, long long fallback, long long *number,
+                          struct soma_refusal *refusal);
 /* A request that is refused; counts it where its model is known. */
 soma_outcome soma_api_refuse(soma_request *request,
                              const struct soma_refusal *refusal);

@@ -60,10 +60,10 @@ soma_api_rolled_back(soma_request *request, const soma_snapshot *snapshot,
 
 /* ---- What was learned ---- */
 
-/* A whole number from the query; `fallback` without one. */
-static bool
-take_number(const char *text, const char *name, long long least, long long most,
-            long long fallback, long long *number, soma_refusal *refusal)
+bool
+soma_api_take_number(const char *text, const char *name, long long least,
+                     long long most, long long fallback, long long *number,
+                     soma_refusal *refusal)
 {
     char *end;
     *number = fallback;
@@ -85,10 +85,12 @@ soma_api_examples(soma_request *request)
     soma_refusal refusal;
     long long after, limit, pixels;
     if (!soma_input_model(request, NULL, &refusal) ||
-        !take_number(request->after, "after", 0, INT64_MAX, 0, &after,
-                     &refusal) ||
-        !take_number(request->limit, "limit", 1, 1000, 100, &limit, &refusal) ||
-        !take_number(request->pixels, "pixels", 0, 1, 0, &pixels, &refusal))
+        !soma_api_take_number(request->after, "after", 0, INT64_MAX, 0, &after,
+                              &refusal) ||
+        !soma_api_take_number(request->limit, "limit", 1, 1000, 100, &limit,
+                              &refusal) ||
+        !soma_api_take_number(request->pixels, "pixels", 0, 1, 0, &pixels,
+                              &refusal))
         return soma_reply_refusal(request, &refusal);
     request->job = (soma_job){.kind = SOMA_JOB_HISTORY,
                               .after = (uint64_t)after,

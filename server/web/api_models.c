@@ -1,4 +1,5 @@
 /* GET /models, /models/{model}, /models/{model}/weights */
+#include "core/matrix.h"
 #include "server/web/api.h"
 #include "server/web/input.h"
 
@@ -177,6 +178,36 @@ soma_api_model(soma_request *request)
                  : soma_reply_failure(request, &err);
 }
 
+/* The first rows of one layer's weights, float32 and nothing else: what a page
+ * draws as pictures, again and again. */
+static soma_outcome
+reply_layer(soma_request *request)
+{
+    soma_refusal refusal;
+    const soma_spec *spec = &request->served->spec;
+    long long number, units;
+    if (!soma_api_take_number(request->layer, "layer", 0, spec->depth - 1, 0,
+                              &number, &refusal))
+        return soma_reply_refusal(request, &refusal);
+    const soma_layer *layer = &spec->layers[number];
+    if (!soma_api_take_number(request->units, "units", 1, layer->out,
+                              layer->out, &units, &refusal))
+        return soma_reply_refusal(request, &refusal);
+    const soma_model *model =
+        soma_shelf_current(&request->served->shelf)->model;
+    size_t in = (size_t)layer->in, all = in * (size_t)layer->out;
+    float *rows = malloc(all * sizeof *rows);
+    if (!rows)
+        return soma_reply_error(request, 503, "out_of_memory",
+                                "no memory for the answer");
+    soma_matrix_to_rows(layer->in, layer->out,
+                        soma_model_weights(model, (int)number), rows);
+    soma_text_bytes(&request->reply.text, rows,
+                    (size_t)units * in * sizeof *rows);
+    free(rows);
+    return soma_reply_text(request, "application/octet-stream");
+}
+
 soma_outcome
 soma_api_weights(soma_request *request)
 {
@@ -185,6 +216,8 @@ soma_api_weights(soma_request *request)
     soma_bytes bytes = {NULL, 0};
     if (!soma_input_model(request, NULL, &refusal))
         return soma_reply_refusal(request, &refusal);
+    if (request->layer)
+        return reply_layer(request);
     soma_served *served = request->served;
     soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
     soma_checkpoint checkpoint = {.model = snapshot->model,

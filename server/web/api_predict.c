@@ -171,17 +171,24 @@ take_other(soma_request *request, soma_body_kind kind, soma_refusal *refusal)
            soma_api_place_rows(request, request->floats.data, refusal);
 }
 
+bool
+soma_api_is_ready(soma_request *request)
+{
+    /* Until then it would answer as if it had never learned. */
+    if (soma_trainer_is_ready(request->served->trainer))
+        return true;
+    request->reply.retry_after = 1;
+    soma_reply_error(request, 503, "recovering",
+                     "the model is recovering what it has learned; try again "
+                     "later");
+    return false;
+}
+
 soma_outcome
 soma_api_queue(soma_request *request)
 {
-    /* Until then it would answer as if it had never learned. */
-    if (!soma_trainer_is_ready(request->served->trainer)) {
-        request->reply.retry_after = 1;
-        return soma_reply_error(request, 503, "recovering",
-                                "the model is recovering what it has learned; "
-                                "try again later");
-    }
-    return soma_worker_predict(request);
+    return soma_api_is_ready(request) ? soma_worker_predict(request)
+                                      : SOMA_DONE;
 }
 
 soma_outcome

@@ -9,17 +9,16 @@
 
 /* Values live as long as the request. */
 typedef struct soma_head {
-    const char *type;         /* Content-Type */
-    const char *length;       /* Content-Length */
-    const char *encoding;     /* Transfer-Encoding */
-    const char *coding;       /* Content-Encoding */
-    const char *key;          /* Idempotency-Key */
-    const char *accept;       /* Accept */
-    const char *tensors;      /* Inference-Header-Content-Length */
-    const char *trace;        /* traceparent */
-    const char *bearer;       /* Authorization */
-    const char *host;         /* Host */
-    const char *origin;       /* Origin */
+    const char *type;     /* Content-Type */
+    const char *length;   /* Content-Length */
+    const char *encoding; /* Transfer-Encoding */
+    const char *coding;   /* Content-Encoding */
+    const char *key;      /* Idempotency-Key */
+    const char *accept;   /* Accept */
+    const char *tensors;  /* Inference-Header-Content-Length */
+    const char *trace;    /* traceparent */
+    const char *bearer;   /* Authorization */
+    const char *host, *origin;
     const char *site;         /* Sec-Fetch-Site */
     const char *wants_method; /* Access-Control-Request-Method */
     size_t size;              /* of the body, by its length; 0: unknown */

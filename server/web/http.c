@@ -204,9 +204,9 @@ add_security_headers(struct MHD_Response *response, const soma_reply *reply)
         return;
     MHD_add_response_header(response, "X-Frame-Options", "DENY");
     MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    MHD_add_response_header(response, "Content-Security-Policy",
-                            "frame-ancestors 'none'; base-uri 'none'; "
-                            "object-src 'none'; form-action 'self'");
+    if (reply->policy)
+        MHD_add_response_header(response, "Content-Security-Policy",
+                                reply->policy);
 }
 
 static void

@@ -98,7 +98,8 @@ soma_http_open(soma_worker *worker, soma_error *err)
     char first[8];
     http->peers = (soma_peers){.epoll = http->epoll,
                                .idle = options->idle_timeout,
-                               .request = options->request_timeout};
+                               .request = options->request_timeout,
+                               .told = !soma_tls_callback()};
     if (worker->index > 0) {
         snprintf(first, sizeof first, "%d",
                  soma_http_port(&worker->web->workers[0]));

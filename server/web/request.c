@@ -47,6 +47,8 @@ soma_request_argument(soma_request *request, const char *name,
         {"after", &request->after},
         {"limit", &request->limit},
         {"pixels", &request->pixels},
+        {"layer", &request->layer},
+        {"units", &request->units},
         {"remember", &request->asked_to_remember},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -29,6 +29,7 @@ typedef struct soma_reply {
     const char *challenge; /* WWW-Authenticate, for 401; a constant */
     const char *origin;    /* whose pages may read it; NULL: see cors.h */
     const char *methods;   /* of a preflight's answer, or NULL; a constant */
+    const char *policy;    /* Content-Security-Policy; a constant */
     int retry_after;       /* seconds; 0: no such header */
     bool close;            /* end the connection with it */
     const void *constant;  /* body in constant memory, else it is in text */
@@ -48,12 +49,13 @@ typedef struct soma_request {
     uint64_t passing; /* microseconds of its forward passes, of rows at x */
     /* From the head; they live as long as the request: */
     char model[132];                    /* {model} of the path; "": none */
-    char version[24];                   /* {version} of the path; "": none */
+    char version[24];                   /* {version} or {file} of the path */
     const char *type;                   /* Content-Type, or NULL */
     const char *label;                  /* ?label=, or NULL */
     const char *top_k;                  /* ?top_k=, or NULL */
     const char *rate;                   /* ?learning_rate=, or NULL */
     const char *after, *limit, *pixels; /* ?after= and so on, or NULL */
+    const char *layer, *units;          /* the same */
     const char *asked_to_remember;      /* ?remember=, or NULL */
     const char *idempotency_key;        /* the header's value, or NULL */
     const char *inference_header;       /* Inference-Header-Content-Length */

@@ -22,6 +22,8 @@ static const soma_route table[] = {
      soma_api_tfs_predict, soma_api_tfs_predicted},
     {"POST", "/v1/models/{model}/versions/{version}:predict", "tfs_predict",
      SOMA_SCOPE_PREDICT, soma_api_tfs_predict, soma_api_tfs_predicted},
+    {"POST", "/models/{model}/explain", "explain", SOMA_SCOPE_PREDICT,
+     soma_api_explain, NULL},
     {"POST", "/models/{model}/rollback", "rollback", SOMA_SCOPE_TRAIN,
      soma_api_rollback, soma_api_rolled_back},
     {"GET", "/models/{model}/examples", "examples", SOMA_SCOPE_TRAIN,
@@ -42,6 +44,7 @@ static const soma_route table[] = {
     {"GET", "/openapi.json", "openapi", SOMA_SCOPE_NONE, soma_api_openapi,
      NULL},
     {"GET", "/", "page", SOMA_SCOPE_NONE, soma_api_page, NULL},
+    {"GET", "/page/{file}", "page", SOMA_SCOPE_NONE, soma_api_page_file, NULL},
     /* Open Inference Protocol; a name that is a word of the protocol comes
      * before {model}. */
     {"GET", "/v2", "oip_server", SOMA_SCOPE_ANY, soma_api_oip_server, NULL},

@@ -1,6 +1,6 @@
 /* What the log says of who may reach the server. */
-#include "server/access.h"
 #include "server/engine/log.h"
+#include "server/serve_access.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

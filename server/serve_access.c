@@ -1,4 +1,4 @@
-#include "server/access.h"
+#include "server/serve_access.h"
 
 #include "server/engine/log.h"
 #include "server/web/cors.h"
@@ -28,32 +28,22 @@ open_tls(const soma_config *config, soma_error *err)
     return soma_tls_open(certificate, key, err);
 }
 
-static soma_status
-open_keys(const soma_config *config, soma_web *web, soma_error *err)
-{
-    if (!config->keys)
-        return SOMA_OK;
-    soma_status status = soma_keys_open(config->keys, &web->keys, err);
-    if (status)
-        soma_error_prefix(err, "%s", origin_of(config, "keys"));
-    return status;
-}
-
 soma_status
 soma_access_open(const soma_config *config, soma_web *web, soma_error *err)
 {
-    soma_status status = soma_cors_check(config->cors_origin, err);
-    if (status) {
-        soma_error_prefix(err, "%s", origin_of(config, "cors-origin"));
-        return status;
-    }
-    web->options.cors_origins = config->cors_origin;
-    web->options.rate_limit = config->rate_limit;
-    if (config->rate_limit > 0 &&
+    const char *option = NULL;
+    soma_status status = open_tls(config, err);
+    if (!status && (status = soma_cors_check(config->cors_origin, err)))
+        option = "cors-origin";
+    if (!status && config->rate_limit > 0 &&
         !(web->rates = soma_rates_create(config->rate_limit)))
-        return soma_error_memory(err, "the limits of callers");
-    status = open_tls(config, err);
-    return status ? status : open_keys(config, web, err);
+        status = soma_error_memory(err, "rates");
+    if (!status && config->keys &&
+        (status = soma_keys_open(config->keys, &web->keys, err)))
+        option = "keys";
+    if (option)
+        soma_error_prefix(err, "%s", origin_of(config, option));
+    return status;
 }
 
 void
