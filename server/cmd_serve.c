@@ -280,13 +280,6 @@ start_workers(server *s, soma_error *err)
     return SOMA_OK;
 }
 
-static bool
-is_loopback(const char *host)
-{
-    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") ||
-           !strcmp(host, "localhost");
-}
-
 static void
 announce(server *s)
 {
@@ -310,11 +303,7 @@ announce(server *s)
                  parameters, NULL);
     }
     soma_readers_leave(&s->registry.readers, SOMA_MAIN_READER);
-    if (!s->config.keys && !is_loopback(s->host))
-        soma_log(SOMA_LOG_WARNING, "no-keys", "text",
-                 "without --keys whoever reaches this address may predict, "
-                 "teach and administer",
-                 NULL);
+    soma_access_warn(&s->config, s->host);
     if (!s->config.data && !s->config.journal)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",

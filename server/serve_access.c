@@ -1,9 +1,12 @@
 #include "server/serve_access.h"
 
+#include "server/engine/log.h"
 #include "server/web/cors.h"
 #include "server/web/keys.h"
 #include "server/web/rate.h"
 #include "server/web/tls.h"
+
+#include <string.h>
 
 static const char *
 origin_of(const soma_config *config, const char *option)
@@ -49,4 +52,28 @@ soma_access_close(soma_web *web)
     soma_keys_free(web->keys);
     soma_rates_free(web->rates);
     soma_tls_close();
+}
+
+static bool
+is_loopback(const char *host)
+{
+    return !strncmp(host, "127.", 4) || !strcmp(host, "::1") ||
+           !strcmp(host, "localhost");
+}
+
+void
+soma_access_warn(const soma_config *config, const char *host)
+{
+    if (is_loopback(host))
+        return;
+    if (!config->keys)
+        soma_log(SOMA_LOG_WARNING, "no-keys", "text",
+                 "without --keys whoever reaches this address may predict, "
+                 "teach and administer",
+                 NULL);
+    else if (!config->tls_cert)
+        soma_log(SOMA_LOG_WARNING, "no-tls", "text",
+                 "without --tls-cert keys cross the network as they are, "
+                 "unless a proxy on this machine hides them",
+                 NULL);
 }

@@ -14,4 +14,8 @@ soma_status soma_access_open(const soma_config *config, soma_web *web,
 /* When no worker runs any more. */
 void soma_access_close(soma_web *web);
 
+/* Says in the log what those who reach `host` may do or read, if it is not
+ * loopback. */
+void soma_access_warn(const soma_config *config, const char *host);
+
 #endif

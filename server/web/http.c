@@ -149,7 +149,8 @@ begin(http_request *self, const char *method, const char *url,
         soma_head_refuse_target(request);
     if (!request->reply.status)
         soma_head_check_target(request, url);
-    if (!request->reply.status)
+    bool sound = !request->reply.status;
+    if (sound)
         soma_cors_take(&head, request, method, url);
     if (!request->reply.status)
         soma_head_check_key(&head, request);
@@ -157,8 +158,7 @@ begin(http_request *self, const char *method, const char *url,
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status)
         soma_head_check_access(&head, request);
-    if (request->worker->web->rates && !request->reply.close &&
-        !request->reply.methods)
+    if (sound && request->worker->web->rates && !request->reply.methods)
         soma_head_check_rate(request, address_of(request->connection));
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);

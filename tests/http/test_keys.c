@@ -44,8 +44,9 @@ make_key(const char *name, const char *scopes, char key[80])
 static int
 set_up(void **state)
 {
-    const char *const arguments[] = {"--default-model", "fashion", "--keys",
-                                     file, NULL};
+    const char *const arguments[] = {
+        "--default-model", "fashion", "--keys", file,
+        "--log-level",     "debug",   NULL};
     (void)state;
     strcpy(folder, "/tmp/soma-keys-XXXXXX");
     if (foreign_server("keys") || !mkdtemp(folder))

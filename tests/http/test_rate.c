@@ -101,6 +101,13 @@ each_caller_has_its_own(void **state)
                  "from this address");
     expect(curl, "/predict", NULL, 429);
     expect(curl, "/nowhere", NULL, 429);
+    /* However a request's end is told. */
+    static const char chunked[] =
+        "POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    char *got = raw(&s, chunked, sizeof chunked - 1);
+    assert_non_null(strstr(got, " 429 "));
+    free(got);
     /* A refused body is no reason to lose the connection. */
     long connections = -1;
     curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connections);

@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
 
 enum { SECOND = 1000000 };
 
@@ -102,6 +103,32 @@ a_flood_of_callers(void **state)
     soma_rates_free(rates);
 }
 
+/* Workers that serve one caller at once share its tokens. */
+static void *
+take_many(void *rates)
+{
+    return (void *)(intptr_t)granted(rates, soma_rate_key("a"), 1000, SECOND);
+}
+
+static void
+many_workers(void **state)
+{
+    soma_rates *rates = soma_rates_create(1500);
+    pthread_t threads[4];
+    intptr_t count = 0;
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_many, rates),
+                         0);
+    for (int i = 0; i < 4; i++) {
+        void *taken;
+        pthread_join(threads[i], &taken);
+        count += (intptr_t)taken;
+    }
+    assert_int_equal(count, 1500);
+    soma_rates_free(rates);
+}
+
 int
 main(void)
 {
@@ -110,6 +137,7 @@ main(void)
         cmocka_unit_test(less_than_one_a_second),
         cmocka_unit_test(who_is_one_caller),
         cmocka_unit_test(a_flood_of_callers),
+        cmocka_unit_test(many_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
