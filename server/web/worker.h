@@ -41,6 +41,7 @@ typedef struct soma_web {
     soma_registry *registry;
     struct soma_worker *workers; /* [options.workers] */
     atomic_bool ready, draining;
+    atomic_int listeners; /* to the events, of all workers */
 } soma_web;
 
 typedef struct soma_worker {
@@ -59,7 +60,8 @@ typedef struct soma_worker {
     /* Jobs that trainers are done with: */
     pthread_mutex_t lock;
     soma_request *learned;
-    int wake; /* eventfd */
+    int wake;                   /* eventfd */
+    struct soma_events *events; /* events.c; NULL: nobody has listened yet */
     /* The protocol library's side: http.c */
     struct soma_http *http;
     pthread_t thread;
