@@ -147,6 +147,8 @@ soma_events_read(soma_request *request, char *to, size_t most)
     if (text->failed || atomic_load(&request->worker->web->draining))
         return -1;
     size_t size = text->used < most ? text->used : most;
+    if (!size)
+        return 0;
     memcpy(to, text->data, size);
     memmove(text->data, text->data + size, text->used - size);
     text->used -= size;
@@ -173,7 +175,7 @@ soma_events_turn(soma_worker *worker)
     for (soma_request *r = events->first; r; r = r->listening) {
         if (r->reply.text.used > SOMA_EVENTS_UNREAD)
             soma_http_stream_cut(r);
-        else
+        else if (text.used)
             soma_text_bytes(&r->reply.text, text.data, text.used);
         r->reply.text.failed = r->reply.text.failed || text.failed;
         if (text.used || text.failed || draining)

@@ -162,7 +162,9 @@ says_how_things_are_at_once_and_again(void **state)
     assert_true(whole_of(stats, "memory_bytes") > 1 << 20);
     json_decref(stats);
     /* Requests are counted between two looks. */
-    free(get(&s, "/healthz").body);
+    answer live = get(&s, "/healthz");
+    assert_int_equal(live.status, 200);
+    free_answer(&live);
     hear(&l, "id: 2\nevent: stats\n", 0);
     size_t from = (size_t)(hear(&l, "id: 3\nevent: stats\n", 0) - l.heard);
     stats = event(&l, "stats", from);
