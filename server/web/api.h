@@ -53,6 +53,7 @@ soma_outcome soma_api_readyz(soma_request *request);
 soma_outcome soma_api_metrics(soma_request *request);
 soma_outcome soma_api_openapi(soma_request *request);
 soma_outcome soma_api_page(soma_request *request);
+soma_outcome soma_api_page_file(soma_request *request);
 
 /* api_oip.c: the Open Inference Protocol's infer */
 soma_outcome soma_api_infer(soma_request *request);

@@ -6,8 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The assembler, not C, has put the end behind the start. */
-#define SIZE_OF(asset) ((size_t)((uintptr_t)(asset##_end) - (uintptr_t)(asset)))
+static soma_outcome
+reply_asset(soma_request *request, const soma_asset *asset)
+{
+    return soma_reply_constant(request, asset->type, asset->data,
+                               soma_asset_size(asset));
+}
 
 soma_outcome
 soma_api_healthz(soma_request *request)
@@ -63,8 +67,7 @@ soma_api_metrics(soma_request *request)
 soma_outcome
 soma_api_openapi(soma_request *request)
 {
-    return soma_reply_constant(request, "application/json", soma_asset_openapi,
-                               SIZE_OF(soma_asset_openapi));
+    return reply_asset(request, soma_asset_openapi());
 }
 
 /* Browsers get the page; KServe's first protocol asks here whether the server
@@ -76,6 +79,20 @@ soma_api_page(soma_request *request)
     if (!request->accept || !strstr(request->accept, "text/html"))
         return soma_reply_constant(request, "application/json", alive,
                                    sizeof alive - 1);
-    return soma_reply_constant(request, "text/html; charset=utf-8",
-                               soma_asset_page, SIZE_OF(soma_asset_page));
+    request->reply.policy = "default-src 'none'; script-src 'self'; "
+                            "style-src 'self'; img-src 'self' blob: data:; "
+                            "connect-src 'self'; form-action 'none'; "
+                            "base-uri 'none'; frame-ancestors 'none'";
+    return reply_asset(request, soma_asset_page());
+}
+
+soma_outcome
+soma_api_page_file(soma_request *request)
+{
+    const soma_asset *asset = soma_asset_find(request->version);
+    if (!asset)
+        return soma_reply_error(request, 404, "not_found",
+                                "/page/%s: the page has no such file",
+                                request->version);
+    return reply_asset(request, asset);
 }

@@ -144,7 +144,7 @@ long
 soma_events_read(soma_request *request, char *to, size_t most)
 {
     soma_text *text = &request->reply.text;
-    if (text->failed || atomic_load(&request->worker->web->draining))
+    if (text->failed || atomic_load(&request->worker->web->stopping))
         return -1;
     size_t size = text->used < most ? text->used : most;
     if (!size)
@@ -162,8 +162,8 @@ soma_events_turn(soma_worker *worker)
     if (!events || !events->first)
         return;
     uint64_t now = soma_clock_ticks();
-    bool draining = atomic_load(&worker->web->draining);
-    if (now < events->look && !draining)
+    bool stopping = atomic_load(&worker->web->stopping);
+    if (now < events->look && !stopping)
         return;
     soma_text text = {.data = NULL};
     events->look = now + (uint64_t)SOMA_EVENTS_LOOK_MS * 1000;
@@ -178,7 +178,7 @@ soma_events_turn(soma_worker *worker)
         else if (text.used)
             soma_text_bytes(&r->reply.text, text.data, text.used);
         r->reply.text.failed = r->reply.text.failed || text.failed;
-        if (text.used || text.failed || draining)
+        if (text.used || text.failed || stopping)
             soma_http_stream_on(r);
     }
     soma_text_free(&text);

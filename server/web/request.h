@@ -27,6 +27,9 @@ typedef struct soma_reply {
     const char *type;      /* Content-Type; a constant */
     const char *allow;     /* for 405; a constant */
     const char *challenge; /* WWW-Authenticate, for 401; a constant */
+    const char *origin;    /* whose pages may read it; NULL: see cors.h */
+    const char *methods;   /* of a preflight's answer, or NULL; a constant */
+    const char *policy;    /* Content-Security-Policy; a constant */
     int retry_after;       /* seconds; 0: no such header */
     bool streams;          /* the body goes on, see events.h */
     bool close;            /* end the connection with it */
@@ -41,12 +44,13 @@ typedef struct soma_request {
     void *connection; /* the protocol library's */
     const struct soma_route *route;
     uint64_t id;
+    uint64_t caller;  /* whose key it has, for the limit of rate.h; 0: none */
     uint64_t started; /* monotonic, microseconds */
     uint64_t decoded; /* the same, of a prediction: when its rows stood */
     uint64_t passing; /* microseconds of its forward passes, of rows at x */
     /* From the head; they live as long as the request: */
     char model[132];                    /* {model} of the path; "": none */
-    char version[24];                   /* {version} of the path; "": none */
+    char version[24];                   /* {version} or {file} of the path */
     const char *type;                   /* Content-Type, or NULL */
     const char *label;                  /* ?label=, or NULL */
     const char *top_k;                  /* ?top_k=, or NULL */

@@ -45,6 +45,7 @@ static const soma_route table[] = {
     {"GET", "/openapi.json", "openapi", SOMA_SCOPE_NONE, soma_api_openapi,
      NULL},
     {"GET", "/", "page", SOMA_SCOPE_NONE, soma_api_page, NULL},
+    {"GET", "/page/{file}", "page", SOMA_SCOPE_NONE, soma_api_page_file, NULL},
     /* Open Inference Protocol; a name that is a word of the protocol comes
      * before {model}. */
     {"GET", "/v2", "oip_server", SOMA_SCOPE_ANY, soma_api_oip_server, NULL},
@@ -199,6 +200,12 @@ allow_of(const char *path)
     if (get)
         return delete ? "GET, HEAD, DELETE" : "GET, HEAD";
     return post ? "POST" : NULL;
+}
+
+const char *
+soma_route_methods(const soma_request *request, const char *path)
+{
+    return allow_of(soma_alias_path(request, path));
 }
 
 const soma_route *

@@ -156,6 +156,14 @@ the_page_is_there(void **state)
     assert_int_equal(a.status, 200);
     assert_string_equal(text_of(a.json, "status"), "alive");
     free_answer(&a);
+    a = get(&s, "/page/main.js");
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.type, "text/javascript; charset=utf-8");
+    free_answer(&a);
+    a = get(&s, "/page/page.html");
+    assert_int_equal(a.status, 404);
+    assert_string_equal(text_of(a.json, "code"), "not_found");
+    free_answer(&a);
 }
 
 static void
