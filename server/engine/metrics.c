@@ -36,6 +36,16 @@ soma_metrics_batch(soma_metrics *metrics, int rows)
     soma_histogram_observe(&metrics->batch_rows, row_ends, (uint64_t)rows);
 }
 
+void
+soma_metrics_sum_requests(const soma_metrics *metrics, uint64_t *buckets)
+{
+    for (int r = 0; r < SOMA_METRICS_ROUTES; r++)
+        for (int s = 0; s < SOMA_METRICS_STATUSES; s++)
+            for (int b = 0; b <= SOMA_HISTOGRAM_BUCKETS; b++)
+                buckets[b] += atomic_load_explicit(
+                    &metrics->requests[r][s].buckets[b], memory_order_relaxed);
+}
+
 /* A histogram summed over the workers, in plain numbers. */
 typedef struct sum {
     uint64_t buckets[SOMA_HISTOGRAM_BUCKETS + 1], total, sum;

@@ -27,6 +27,13 @@ void soma_metrics_request(soma_metrics *metrics, int route, int status,
                           uint64_t microseconds);
 void soma_metrics_batch(soma_metrics *metrics, int rows);
 
+/* Adds how many requests took so long, all routes and statuses together, to
+ * buckets [SOMA_HISTOGRAM_BUCKETS + 1] of soma_histogram_times. Any thread. */
+void soma_metrics_sum_requests(const soma_metrics *metrics, uint64_t *buckets);
+
+/* Bytes of memory that the process has resident; 0: not known. */
+uint64_t soma_metrics_resident(void);
+
 /* metrics_models.c: what the models say of themselves. Within a turn. */
 void soma_metrics_models(FILE *to, soma_registry *registry);
 /* metrics_layers.c: of their layers and journals. Within a turn. */

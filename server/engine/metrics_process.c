@@ -48,6 +48,14 @@ read_stat(process *p)
                  (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+uint64_t
+soma_metrics_resident(void)
+{
+    process p = {.resident = 0};
+    read_stat(&p);
+    return (uint64_t)p.resident;
+}
+
 static double
 open_descriptors(void)
 {

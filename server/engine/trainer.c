@@ -198,6 +198,12 @@ soma_trainer_commits(const soma_trainer *trainer)
     return &trainer->commits;
 }
 
+soma_feed *
+soma_trainer_feed(soma_trainer *trainer)
+{
+    return &trainer->feed;
+}
+
 /* ---- The thread ---- */
 
 static void
@@ -272,6 +278,7 @@ trainer_free(soma_trainer *trainer)
     free(trainer->path);
     free(trainer->records);
     free(trainer->lessons);
+    soma_feed_free(&trainer->feed);
     free(trainer);
 }
 
@@ -298,6 +305,7 @@ soma_trainer_start(const soma_trainer_options *options, const soma_pupil *pupil,
         return NULL;
     }
     pthread_mutex_init(&trainer->lock, NULL);
+    soma_feed_create(&trainer->feed);
     pthread_cond_init(&trainer->more, NULL);
     if (pthread_create(&trainer->thread, NULL, trainer_main, trainer)) {
         soma_error_memory(err, "a trainer's thread");

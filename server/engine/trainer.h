@@ -5,6 +5,7 @@
 
 #include "core/learner.h"
 #include "server/engine/clock.h"
+#include "server/engine/feed.h"
 #include "server/engine/histogram.h"
 #include "server/engine/journal.h"
 #include "server/engine/snapshot.h"
@@ -166,6 +167,9 @@ void soma_trainer_ask(soma_trainer *trainer, soma_trainer_report *report);
 /* Microseconds of the appends that succeeded, fsync included. From any thread.
  */
 const soma_histogram *soma_trainer_commits(const soma_trainer *trainer);
+
+/* What it was taught of late, since it was started. From any thread. */
+soma_feed *soma_trainer_feed(soma_trainer *trainer);
 
 /* From any thread. SOMA_E_BUSY when too many examples wait or the trainer is
  * recovering or stopping: the job was not taken, `done` will not be called. */

@@ -92,7 +92,13 @@ soma_trainer_roll_back(soma_trainer *trainer, uint64_t target, soma_error *err)
         soma_learner_free(learner);
         return status;
     }
-    return soma_trainer_leap(trainer, learner, err);
+    status = soma_trainer_leap(trainer, learner, err);
+    if (!status)
+        soma_feed_add(&trainer->feed, &(soma_news){.version = trainer->seq,
+                                                   .time = soma_clock_now(),
+                                                   .rollback = true,
+                                                   .target = target});
+    return status;
 }
 
 void

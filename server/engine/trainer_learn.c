@@ -237,6 +237,23 @@ find_learned(soma_trainer *trainer, soma_job *group, uint64_t before,
     return SOMA_OK;
 }
 
+/* For those who watch, once it is in force. */
+static void
+tell_watchers(soma_trainer *trainer, const soma_job *group)
+{
+    int64_t now = soma_clock_now();
+    for (const soma_job *job = group; job; job = job->next)
+        for (int i = 0; i < job->count && is_in(job); i++) {
+            const soma_lesson *lesson = &job->lessons[i];
+            soma_feed_add(&trainer->feed,
+                          &(soma_news){.version = lesson->version,
+                                       .time = now,
+                                       .label = job->labels[i],
+                                       .predicted = lesson->predicted,
+                                       .loss = lesson->loss});
+        }
+}
+
 /* Where another replica was first, what it appended is learned first. */
 static soma_status
 record_at_end(soma_trainer *trainer, soma_job *group, int examples, batch *b,
@@ -285,6 +302,8 @@ soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples)
         soma_share_give();
     }
     free(b.keys);
+    if (!status && b.count)
+        tell_watchers(trainer, group);
     copy_from_twins(group);
     if (!status)
         soma_trainer_plan(trainer);

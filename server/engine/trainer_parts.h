@@ -45,6 +45,7 @@ struct soma_trainer {
     bool resumed;
     _Atomic int state; /* soma_trainer_state */
     soma_histogram commits;
+    soma_feed feed;
 
     /* Shared with those who submit or ask, under `lock`: */
     pthread_mutex_t lock;

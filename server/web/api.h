@@ -15,6 +15,9 @@ void soma_api_predicted(soma_request *request, const soma_snapshot *snapshot,
 /* api_explain.c */
 soma_outcome soma_api_explain(soma_request *request);
 
+/* events.c */
+soma_outcome soma_api_events(soma_request *request);
+
 /* api_train.c */
 soma_outcome soma_api_train(soma_request *request);
 void soma_api_trained(soma_request *request, const soma_snapshot *snapshot,

@@ -23,8 +23,10 @@
 #include "server/web/http_parts.h"
 
 #include "server/web/cors.h"
+#include "server/web/events.h"
 #include "server/web/head.h"
 #include "server/web/http_head.h"
+#include "server/web/http_stream.h"
 #include "server/web/inflate.h"
 #include "server/web/routes.h"
 
@@ -252,11 +254,16 @@ send_reply(http_request *self)
         void *data;
     } body = {.constant = reply->constant ? reply->constant : reply->text.data};
     size_t size = reply->constant ? reply->constant_size : reply->text.used;
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        size, body.data, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        reply->streams ? soma_http_stream_response(&self->request)
+                       : MHD_create_response_from_buffer(
+                             size, body.data, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
     add_headers(response, &self->request);
+    /* A stream's answer is its beginning. */
+    if (reply->streams)
+        soma_request_report(&self->request);
     enum MHD_Result queued = MHD_queue_response(
         self->request.connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);
@@ -352,7 +359,9 @@ soma_http_on_completed(void *arg, struct MHD_Connection *connection,
         self->state = GONE;
         return;
     }
-    if (self->request.reply.status)
+    if (self->request.reply.streams)
+        soma_events_leave(&self->request);
+    else if (self->request.reply.status)
         soma_request_report(&self->request);
     give_back(self);
 }

@@ -17,6 +17,11 @@ int soma_http_port(const soma_worker *worker);
  * SOMA_PARKED. */
 void soma_http_answer(soma_request *request);
 
+/* Of a request whose reply streams: there are bytes for it again, or its end;
+ * ends its connection. */
+void soma_http_stream_on(soma_request *request);
+void soma_http_stream_cut(soma_request *request);
+
 /* The worker's thread: turns until the server drains and nothing is open. */
 void *soma_http_run(void *worker);
 

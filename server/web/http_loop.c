@@ -11,6 +11,7 @@
 #include "server/web/http_parts.h"
 
 #include "server/engine/log.h"
+#include "server/web/events.h"
 #include "server/web/listen.h"
 #include "server/web/tls.h"
 
@@ -157,6 +158,9 @@ shortest_wait(const struct soma_http *http, const soma_worker *worker)
     if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES &&
         (timeout < 0 || milliseconds < (unsigned)timeout))
         timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
+    int events = soma_events_timeout(worker);
+    if (events >= 0 && (timeout < 0 || events < timeout))
+        timeout = events;
     /* While stopping, look again now and then whether all is done. */
     if (atomic_load(&worker->web->stopping) && (timeout < 0 || timeout > 20))
         timeout = 20;

@@ -31,6 +31,7 @@ typedef struct soma_reply {
     const char *methods;   /* of a preflight's answer, or NULL; a constant */
     const char *policy;    /* Content-Security-Policy; a constant */
     int retry_after;       /* seconds; 0: no such header */
+    bool streams;          /* the body goes on, see events.h */
     bool close;            /* end the connection with it */
     const void *constant;  /* body in constant memory, else it is in text */
     size_t constant_size;
@@ -89,8 +90,10 @@ typedef struct soma_request {
     struct soma_label *delayed; /* [rows], if labels came for remembered inputs;
                                    api_train.c */
     soma_job job;
-    soma_journal_key key;      /* that job points to, if there is one */
-    struct soma_request *next; /* in the worker's queue */
+    soma_journal_key key;           /* that job points to, if there is one */
+    struct soma_request *next;      /* in the worker's queue */
+    struct soma_request *listening; /* the next of the worker's listeners */
+    bool stalled; /* its connection is suspended until there are events */
 
     soma_reply reply;
 } soma_request;

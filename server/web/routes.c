@@ -41,6 +41,7 @@ static const soma_route table[] = {
     {"GET", "/healthz", "healthz", SOMA_SCOPE_NONE, soma_api_healthz, NULL},
     {"GET", "/readyz", "readyz", SOMA_SCOPE_NONE, soma_api_readyz, NULL},
     {"GET", "/metrics", "metrics", SOMA_SCOPE_ANY, soma_api_metrics, NULL},
+    {"GET", "/events", "events", SOMA_SCOPE_ANY, soma_api_events, NULL},
     {"GET", "/openapi.json", "openapi", SOMA_SCOPE_NONE, soma_api_openapi,
      NULL},
     {"GET", "/", "page", SOMA_SCOPE_NONE, soma_api_page, NULL},

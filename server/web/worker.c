@@ -2,6 +2,7 @@
 
 #include "server/engine/clock.h"
 #include "server/engine/share.h"
+#include "server/web/events.h"
 #include "server/web/http.h"
 #include "server/web/routes.h"
 
@@ -38,6 +39,7 @@ void
 soma_worker_free(soma_worker *worker)
 {
     soma_http_close(worker);
+    soma_events_free(worker);
     for (int i = 0; worker->batches && i < SOMA_MAX_MODELS; i++)
         soma_batch_free(&worker->batches[i]);
     free(worker->batches);
@@ -282,6 +284,7 @@ soma_worker_turn(soma_worker *worker)
         predict_piece(worker);
     else
         drop_batches(worker);
+    soma_events_turn(worker);
     soma_share_turn();
     return worker->large != NULL;
 }

@@ -46,6 +46,7 @@ typedef struct soma_web {
     atomic_bool ready;
     atomic_bool draining; /* it will stop: nobody should begin anything */
     atomic_bool stopping; /* it takes no more connections */
+    atomic_int listeners; /* to the events, of all workers */
 } soma_web;
 
 typedef struct soma_worker {
@@ -64,7 +65,8 @@ typedef struct soma_worker {
     /* Jobs that trainers are done with: */
     pthread_mutex_t lock;
     soma_request *learned;
-    int wake; /* eventfd */
+    int wake;                   /* eventfd */
+    struct soma_events *events; /* events.c; NULL: nobody has listened yet */
     /* The protocol library's side: http.c */
     struct soma_http *http;
     pthread_t thread;

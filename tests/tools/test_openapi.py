@@ -3,7 +3,8 @@ schemathesis makes requests of it, right and wrong ones.
 
 Left out is the check that each request that the description allows is
 accepted: how many numbers an example has depends on the model, which no
-schema says; and whole numbers beyond 64 bits are refused everywhere.
+schema says; and whole numbers beyond 64 bits are refused everywhere. Nor are
+events asked for, whose answer does not end (tests/http/test_events.c).
 """
 import json
 import os
@@ -22,7 +23,8 @@ description = json.loads(text)
 errors = list(OpenAPIV31SpecValidator(description).iter_errors())
 check("valid OpenAPI 3.1", not errors, errors)
 operations = sum(len({"get", "post", "delete"} & path.keys())
-                 for path in description["paths"].values())
+                 for name, path in description["paths"].items()
+                 if name != "/events")
 # From a file: or it would leave out the address that it came from.
 path = os.path.join(server.folder.name, "openapi.json")
 with open(path, "w") as file:
@@ -32,8 +34,8 @@ done = subprocess.run(
     [os.path.join(os.path.dirname(sys.executable), "st"), "run",
      path, "--url", server.url, "--phases", "examples,coverage,fuzzing",
      "-n", "25", "--seed", "1", "--exclude-checks",
-     "positive_data_acceptance", "--warnings", "off", "--no-color",
-     "--continue-on-failure", "--generation-database", "none"],
+     "positive_data_acceptance", "--exclude-path", "/events", "--warnings", "off",
+     "--no-color", "--continue-on-failure", "--generation-database", "none"],
     capture_output=True, text=True, timeout=170)
 said = done.stdout + done.stderr
 tested = re.search(r"Tested: (\d+)", said)
