@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,29 @@ clocks_may_jump(void **state)
     shimmed_check_journal();
 }
 
+static void
+a_lost_worker_ends_the_program(void **state)
+{
+    int status = 0;
+    (void)state;
+    *shim = (struct shim){.fail_at = 1, .error = SHIM_EXIT};
+    shim->kinds = SHIM_WAIT;
+    for (int i = 0; i < 300 && waitpid(shimmed.pid, &status, WNOHANG) == 0;
+         i++) {
+        CURL *curl = curl_easy_init(); /* so that they have no rest */
+        answer a =
+            ask_over(curl, &shimmed, NULL, "/healthz", NULL, NULL, 0, NULL);
+        free_answer(&a);
+        curl_easy_cleanup(curl);
+        usleep(10000);
+    }
+    *shim = (struct shim){0};
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_true(shimmed_said("worker-lost"));
+    unlink(shimmed.log);
+    shimmed_start();
+}
+
 int
 main(void)
 {
@@ -87,6 +111,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_call_may_fail, shimmed_set_up,
                                         shimmed_tear_down),
+        cmocka_unit_test_setup_teardown(a_lost_worker_ends_the_program,
+                                        shimmed_set_up, shimmed_tear_down),
         cmocka_unit_test_setup_teardown(clocks_may_jump, shimmed_set_up,
                                         shimmed_tear_down),
     };
