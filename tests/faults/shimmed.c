@@ -62,6 +62,8 @@ shimmed_set_up(void **state)
     char path[96], command[640];
     const char *models = getenv("SOMA_MODELS");
     (void)state;
+    if (!shimmed_is_possible())
+        return 0;
     recorded = 0;
     strcpy(folder, "/tmp/soma-faults-XXXXXX");
     if (!mkdtemp(folder))
@@ -95,9 +97,12 @@ shimmed_tear_down(void **state)
 {
     char command[96];
     (void)state;
+    if (!shim)
+        return 0;
     *shim = (struct shim){0};
     int code = stop_server(&shimmed);
     munmap(shim, sizeof *shim);
+    shim = NULL;
     snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command) ? -1 : code;
 }

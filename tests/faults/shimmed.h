@@ -23,7 +23,7 @@ typedef struct fault {
 } fault;
 
 extern server shimmed;
-extern struct shim *shim;
+extern struct shim *shim; /* NULL: no library could be preloaded */
 
 /* For cmocka: makes the folders and starts; stops and removes them. The log is
  * shown if the server does not end well. */

@@ -76,6 +76,8 @@ static void
 each_allocation_may_fail(void **state)
 {
     (void)state;
+    if (!shim)
+        return;
     const char *only = getenv("SOMA_FAULTS_ONLY");
     for (const attempt *a = shimmed_attempts(); a->name; a++) {
         if (only && strcmp(a->name, only))
@@ -97,7 +99,7 @@ each_allocation_may_fail(void **state)
 int
 main(void)
 {
-    if (foreign_server("failing allocations") || !shimmed_is_possible())
+    if (foreign_server("failing allocations"))
         return 0;
     curl_global_init(CURL_GLOBAL_ALL);
     const struct CMUnitTest tests[] = {
