@@ -66,7 +66,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
 HTTP_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/http/test_*.c \
-	tests/crash/test_*.c tests/replicas/test_*.c))
+	tests/crash/test_*.c tests/replicas/test_*.c tests/faults/test_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -158,7 +158,19 @@ $(BUILD)/tests/replicas/test_%: $(BUILD)/tests/replicas/test_%.o \
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
 
-# Preloaded into the program by the tests.
+$(BUILD)/tests/faults/test_%: $(BUILD)/tests/faults/test_%.o \
+		$(BUILD)/tests/faults/shimmed.o \
+		$(BUILD)/tests/http/server.o $(BUILD)/libsoma.a \
+		$(if $(SAN),,$(BUILD)/tests/faults/shim.so)
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) -lcurl -lcmocka -lm
+
+# Preloaded into the program by the tests. What malloc's is cannot be built as
+# if malloc were the compiler's.
+$(BUILD)/tests/faults/shim.so: tests/faults/shim.c tests/faults/shim.h
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -fno-builtin -fPIC -shared -o $@ $< -ldl
+
 $(BUILD)/tests/crash/faults.so: tests/crash/faults.c tests/crash/faults.h
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -fPIC -shared -o $@ $< -ldl

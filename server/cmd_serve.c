@@ -268,12 +268,31 @@ open_workers(server *s, soma_error *err)
     return status;
 }
 
+/* Its connections would hang for ever; another start is better. */
+static void
+on_lost_worker(void *arg)
+{
+    (void)arg;
+    soma_log(SOMA_LOG_ERROR, "worker-lost", "text",
+             "a worker's thread has ended: the program cannot go on", NULL);
+    abort();
+}
+
+static void *
+worker_main(void *arg)
+{
+    pthread_cleanup_push(on_lost_worker, NULL);
+    soma_http_run(arg);
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
 static soma_status
 start_workers(server *s, soma_error *err)
 {
     while (s->started < s->created) {
         soma_worker *worker = &s->web.workers[s->started];
-        if (pthread_create(&worker->thread, NULL, soma_http_run, worker))
+        if (pthread_create(&worker->thread, NULL, worker_main, worker))
             return soma_error_memory(err, "a worker's thread");
         s->started++;
     }

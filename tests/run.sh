@@ -12,6 +12,7 @@ failed=0
 export SOMA="$build/soma"
 export SOMA_MODELS=models
 export SOMA_PRELOAD="$build/tests/crash/faults.so"
+export SOMA_SHIM_LIBRARY="$build/tests/faults/shim.so"
 
 # What the sanitizers find must fail the test that found it.
 export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_leaks=1
@@ -83,7 +84,8 @@ counted() {
 }
 
 for test in "$build"/tests/unit/test_* "$build"/tests/http/test_* \
-    "$build"/tests/crash/test_* "$build"/tests/replicas/test_*; do
+    "$build"/tests/crash/test_* "$build"/tests/replicas/test_* \
+    "$build"/tests/faults/test_*; do
     case $test in *.o | *.d | *.log) continue ;; esac
     [ -x "$test" ] && program "$test"
 done

@@ -2,6 +2,7 @@
 #include "core/io/checkpoint.h"
 #include "core/io/checkpoint_examples.h"
 #include "core/io/json.h"
+#include "core/io/json_memory.h"
 #include "core/io/quote.h"
 #include "core/matrix.h"
 
@@ -28,7 +29,8 @@ metadata_of(const soma_checkpoint *checkpoint)
         soma_json_set(&json, "made", json_incref(checkpoint->made));
     /* 9 digits tell all float32 apart. */
     char *text =
-        json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+        json ? soma_json_text(json, JSON_COMPACT | JSON_REAL_PRECISION(9))
+             : NULL;
     json_decref(json);
     return text;
 }
@@ -65,8 +67,6 @@ prepare_layer(const soma_model *model, int i, soma_dtype dtype, layer_out *out,
     return SOMA_OK;
 }
 
-/* jansson does not say whether a name was no UTF-8 or memory was short; the
- * call that takes any bytes tells them apart. */
 static soma_status
 add_name(json_t *seen, const char *name, int i, soma_error *err)
 {
@@ -78,9 +78,12 @@ add_name(json_t *seen, const char *name, int i, soma_error *err)
         return soma_error_set(err, SOMA_E_ARGUMENT,
                               "classes[%d]: the name \"%s\" stands there twice",
                               i, soma_quote(name, text));
+    soma_json_memory_begin();
     if (!json_object_set_new(seen, name, json_true()))
         return SOMA_OK;
-    if (json_object_set_new_nocheck(seen, name, json_true()))
+    /* Or else the call that takes any bytes tells them apart. */
+    if (soma_json_memory_short() ||
+        json_object_set_new_nocheck(seen, name, json_true()))
         return soma_error_memory(err, "names of classes");
     return soma_error_set(err, SOMA_E_ARGUMENT,
                           "classes[%d]: the name is not UTF-8", i);

@@ -1,6 +1,9 @@
 #include "core/io/json.h"
 
+#include "core/io/json_memory.h"
 #include "core/io/quote.h"
+
+#include <stdlib.h>
 
 soma_status
 soma_json_parse(const char *text, size_t size, const char *what,
@@ -8,9 +11,10 @@ soma_json_parse(const char *text, size_t size, const char *what,
 {
     char reason[SOMA_QUOTE_SIZE];
     json_error_t error;
+    soma_json_memory_begin();
     *object = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    if (!*object && (json_error_code(&error) == json_error_out_of_memory ||
-                     error.text[0] == '\0'))
+    if (!*object && (soma_json_memory_short() || error.text[0] == '\0' ||
+                     json_error_code(&error) == json_error_out_of_memory))
         return soma_error_memory(err, what);
     if (!*object)
         return soma_error_set(
@@ -22,6 +26,17 @@ soma_json_parse(const char *text, size_t size, const char *what,
     *object = NULL;
     return soma_error_set(err, SOMA_E_FORMAT,
                           "%s: expected a JSON object, got an array", what);
+}
+
+char *
+soma_json_text(const json_t *json, size_t flags)
+{
+    soma_json_memory_begin();
+    char *text = json_dumps(json, flags);
+    if (!soma_json_memory_short())
+        return text;
+    free(text);
+    return NULL;
 }
 
 void

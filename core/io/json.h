@@ -17,4 +17,8 @@ soma_status soma_json_parse(const char *text, size_t size, const char *what,
 void soma_json_set(json_t **object, const char *key, json_t *value);
 void soma_json_append(json_t **array, json_t *value);
 
+/* As json_dumps, which leaves out what it has no memory for (jansson 2.14):
+ * NULL instead. */
+char *soma_json_text(const json_t *json, size_t flags);
+
 #endif

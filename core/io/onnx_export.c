@@ -278,7 +278,8 @@ stored_text(const soma_checkpoint *checkpoint)
     if (classes)
         soma_json_set(&kept, "classes", json_incref(classes));
     char *text =
-        kept ? json_dumps(kept, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+        kept ? soma_json_text(kept, JSON_COMPACT | JSON_REAL_PRECISION(9))
+             : NULL;
     json_decref(kept);
     json_decref(all);
     return text;

@@ -38,8 +38,11 @@ harmless(tjhandle turbo)
 static soma_status
 damaged(tjhandle turbo, soma_error *err)
 {
-    return soma_error_set(err, SOMA_E_FORMAT, "damaged JPEG: %s",
-                          tjGetErrorStr2(turbo));
+    const char *text = tjGetErrorStr2(turbo);
+    /* libjpeg's and turbojpeg's own; neither has a code for it. */
+    if (strstr(text, "nsufficient memory") || strstr(text, "emory allocation"))
+        return soma_error_memory(err, "a picture");
+    return soma_error_set(err, SOMA_E_FORMAT, "damaged JPEG: %s", text);
 }
 
 static soma_status

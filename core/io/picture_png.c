@@ -14,14 +14,33 @@ typedef struct png_job {
     png_infop info;
     png_bytep image; /* interlaced pictures are put together here */
     soma_status status;
+    bool is_short; /* of memory, which libpng then calls a damage */
 } png_job;
+
+static png_voidp
+allocate(png_structp png, png_alloc_size_t size)
+{
+    png_job *job = png_get_mem_ptr(png);
+    void *memory = malloc(size);
+    if (!memory)
+        job->is_short = true;
+    return memory;
+}
+
+static void
+release(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
+}
 
 static void
 on_error(png_structp png, png_const_charp text)
 {
     png_job *job = png_get_error_ptr(png);
-    job->status =
-        soma_error_set(job->err, SOMA_E_FORMAT, "damaged PNG: %s", text);
+    job->status = job->is_short ? soma_error_memory(job->err, "a picture")
+                                : soma_error_set(job->err, SOMA_E_FORMAT,
+                                                 "damaged PNG: %s", text);
     png_longjmp(png, 1);
 }
 
@@ -132,8 +151,8 @@ soma_picture_decode_png(const uint8_t *data, size_t size, soma_picture *picture,
         return soma_error_memory(err, "a picture");
     *job = (png_job){
         .at = data, .end = data + size, .picture = picture, .err = err};
-    job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, on_error,
-                                      on_warning);
+    job->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, job, on_error,
+                                        on_warning, job, allocate, release);
     job->info = job->png ? png_create_info_struct(job->png) : NULL;
     if (!job->info)
         job->status = soma_error_memory(err, "a picture");

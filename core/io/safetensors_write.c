@@ -115,7 +115,7 @@ write_header(const slot *places, int count, const soma_meta *meta,
         else
             soma_json_set(&header, name, entry_of(&places[i]));
     }
-    *text = header && !status ? json_dumps(header, JSON_COMPACT) : NULL;
+    *text = header && !status ? soma_json_text(header, JSON_COMPACT) : NULL;
     json_decref(header);
     if (!status && !*text)
         status = soma_error_memory(err, "a safetensors header");

@@ -7,6 +7,7 @@
  * array that begins with numbers and goes on with something else. */
 #include "server/web/document.h"
 
+#include "core/io/json_memory.h"
 #include "server/web/digits.h"
 #include "server/web/number.h"
 
@@ -298,8 +299,11 @@ soma_document_parse(const char *text, size_t size, soma_floats *floats,
                                 "the body is not JSON: it has a NUL byte");
     if (!status) {
         json_error_t error;
+        soma_json_memory_begin();
         document->json = json_loadb(l.out ? l.out : "", l.used, 0, &error);
-        if (!document->json)
+        if (!document->json && soma_json_memory_short())
+            status = soma_error_memory(err, "a document");
+        else if (!document->json)
             status = soma_error_set(err, SOMA_E_FORMAT,
                                     "the body is not JSON: %s (line %d; "
                                     "arrays of numbers count as [n])",

@@ -1,0 +1,18 @@
+/* Whether jansson ran out of memory, which it does not say: a string that it
+ * has no memory for is a "string expected" to its parser, and no UTF-8 to its
+ * builders.
+ *
+ * Counted for each thread; so ask on the thread that called it.
+ */
+#ifndef SOMA_CORE_IO_JSON_MEMORY_H
+#define SOMA_CORE_IO_JSON_MEMORY_H
+
+#include <stdbool.h>
+
+/* What follows is asked about. */
+void soma_json_memory_begin(void);
+
+/* Since then. */
+bool soma_json_memory_short(void);
+
+#endif

@@ -1,0 +1,292 @@
+/* A library to be preloaded into soma, which makes allocations and system
+ * calls fail, and clocks jump.
+ *
+ * SOMA_SHIM names a file that is mapped: whoever maps it too decides, while the
+ * program runs, which call fails. All threads' calls count.
+ */
+#include "tests/faults/shim.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct shim off, *shim = &off;
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+__attribute__((constructor)) static void
+set_up(void)
+{
+    const char *path = getenv("SOMA_SHIM");
+    int fd = path ? NEXT(open)(path, O_RDWR) : -1;
+    if (fd < 0)
+        return;
+    void *memory = NEXT(mmap)(NULL, sizeof *shim, PROT_READ | PROT_WRITE,
+                              MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    close(fd);
+    shim = memory;
+}
+
+/* Counts a call of this kind; true: it is one that fails. */
+static bool
+is_hit(int kind)
+{
+    if (!(shim->kinds & kind))
+        return false;
+    int n = __atomic_add_fetch(&shim->calls, 1, __ATOMIC_SEQ_CST);
+    if (!shim->fail_at || n < shim->fail_at || n > shim->fail_at + shim->run)
+        return false;
+    __atomic_add_fetch(&shim->failed, 1, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+/* Of calls that cannot be short. */
+static bool
+fails(int kind)
+{
+    if (!is_hit(kind))
+        return false;
+    if (shim->error == SHIM_EXIT)
+        pthread_exit(NULL);
+    errno = shim->error;
+    return true;
+}
+
+/* The same of calls that move `size` bytes, which it may make fewer. */
+static bool
+fails_or_shortens(int kind, size_t *size)
+{
+    if (shim->error != SHIM_SHORT)
+        return fails(kind);
+    if (*size > 1 && is_hit(kind))
+        *size = 1;
+    return false;
+}
+
+/* ---- Memory: no dlsym here, which allocates ---- */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *memory);
+
+static void *
+counted(void *memory)
+{
+    if (memory)
+        __atomic_add_fetch(&shim->live, 1, __ATOMIC_RELAXED);
+    return memory;
+}
+
+void *
+malloc(size_t size)
+{
+    return fails(SHIM_MEMORY) ? NULL : counted(__libc_malloc(size));
+}
+
+void *
+calloc(size_t count, size_t size)
+{
+    return fails(SHIM_MEMORY) ? NULL : counted(__libc_calloc(count, size));
+}
+
+void *
+realloc(void *old, size_t size)
+{
+    if (!old)
+        return malloc(size);
+    return fails(SHIM_MEMORY) ? NULL : __libc_realloc(old, size);
+}
+
+void *
+memalign(size_t alignment, size_t size)
+{
+    return fails(SHIM_MEMORY) ? NULL
+                              : counted(__libc_memalign(alignment, size));
+}
+
+void *
+aligned_alloc(size_t alignment, size_t size)
+{
+    return memalign(alignment, size);
+}
+
+int
+posix_memalign(void **memory, size_t alignment, size_t size)
+{
+    void *taken = memalign(alignment, size);
+    if (!taken)
+        return ENOMEM;
+    *memory = taken;
+    return 0;
+}
+
+void
+free(void *memory)
+{
+    if (memory)
+        __atomic_sub_fetch(&shim->live, 1, __ATOMIC_RELAXED);
+    __libc_free(memory);
+}
+
+/* ---- Sockets ---- */
+
+ssize_t
+recv(int fd, void *data, size_t size, int flags)
+{
+    return fails_or_shortens(SHIM_RECV, &size)
+               ? -1
+               : NEXT(recv)(fd, data, size, flags);
+}
+
+ssize_t
+send(int fd, const void *data, size_t size, int flags)
+{
+    return fails_or_shortens(SHIM_SEND, &size)
+               ? -1
+               : NEXT(send)(fd, data, size, flags);
+}
+
+ssize_t
+sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct msghdr less = *message;
+    struct iovec first;
+    size_t size = message->msg_iovlen ? message->msg_iov[0].iov_len : 0;
+    size_t whole = size;
+    if (fails_or_shortens(SHIM_SEND, &size))
+        return -1;
+    if (size < whole) {
+        first = (struct iovec){message->msg_iov[0].iov_base, size};
+        less.msg_iov = &first;
+        less.msg_iovlen = 1;
+    }
+    return NEXT(sendmsg)(fd, &less, flags);
+}
+
+int
+accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    return fails(SHIM_ACCEPT) ? -1 : NEXT(accept4)(fd, address, size, flags);
+}
+
+int
+epoll_wait(int fd, struct epoll_event *events, int most, int timeout)
+{
+    return fails(SHIM_WAIT) ? -1 : NEXT(epoll_wait)(fd, events, most, timeout);
+}
+
+int
+epoll_ctl(int fd, int operation, int of, struct epoll_event *event)
+{
+    return fails(SHIM_CONTROL) ? -1 : NEXT(epoll_ctl)(fd, operation, of, event);
+}
+
+/* ---- Files ---- */
+
+#define OPEN(name)                                                             \
+    int name(const char *path, int flags, ...)                                 \
+    {                                                                          \
+        va_list arguments;                                                     \
+        va_start(arguments, flags);                                            \
+        mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;         \
+        va_end(arguments);                                                     \
+        return fails(SHIM_OPEN) ? -1 : NEXT(name)(path, flags, mode);          \
+    }
+
+OPEN(open)
+OPEN(open64)
+
+ssize_t
+read(int fd, void *data, size_t size)
+{
+    return fails_or_shortens(SHIM_READ, &size) ? -1
+                                               : NEXT(read)(fd, data, size);
+}
+
+#define AT(name, kind, pointer, offset_t)                                      \
+    ssize_t name(int fd, pointer data, size_t size, offset_t offset)           \
+    {                                                                          \
+        return fails_or_shortens(kind, &size)                                  \
+                   ? -1                                                        \
+                   : NEXT(name)(fd, data, size, offset);                       \
+    }
+
+AT(pread, SHIM_READ, void *, off_t)
+AT(pread64, SHIM_READ, void *, off64_t)
+AT(pwrite, SHIM_WRITE, const void *, off_t)
+AT(pwrite64, SHIM_WRITE, const void *, off64_t)
+
+int
+fsync(int fd)
+{
+    return fails(SHIM_SYNC) ? -1 : NEXT(fsync)(fd);
+}
+
+int
+fdatasync(int fd)
+{
+    return fails(SHIM_SYNC) ? -1 : NEXT(fdatasync)(fd);
+}
+
+int
+ftruncate(int fd, off_t size)
+{
+    return fails(SHIM_TRUNCATE) ? -1 : NEXT(ftruncate)(fd, size);
+}
+
+int
+ftruncate64(int fd, off64_t size)
+{
+    return fails(SHIM_TRUNCATE) ? -1 : NEXT(ftruncate64)(fd, size);
+}
+
+void *
+mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    return fails(SHIM_MAP)
+               ? MAP_FAILED
+               : NEXT(mmap)(at, size, protection, flags, fd, offset);
+}
+
+void *
+mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset)
+{
+    return fails(SHIM_MAP)
+               ? MAP_FAILED
+               : NEXT(mmap64)(at, size, protection, flags, fd, offset);
+}
+
+/* ---- Clocks ---- */
+
+int
+clock_gettime(clockid_t clock, struct timespec *time)
+{
+    int result = NEXT(clock_gettime)(clock, time);
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE ||
+        shim->monotonic)
+        time->tv_sec += shim->jump;
+    return result;
+}
+
+time_t
+time(time_t *at)
+{
+    time_t now = NEXT(time)(NULL) + shim->jump;
+    if (at)
+        *at = now;
+    return now;
+}

@@ -1,0 +1,126 @@
+/* System calls failing in turn, whoever makes them, and clocks that jump: no
+ * crash, no hang, no answered example lost, and the server is well after it. */
+#include "tests/faults/shimmed.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MOST = 6 }; /* calls of a kind that are tried one by one */
+
+/* 200; 503 and 507 of what could not be written; 0: the connection ended. */
+static void
+expect_allowed(const attempt *a, const char *name, fault f)
+{
+    long status = shimmed_try(a, f);
+    if (status && status != 200 && status != 503 && status != 507)
+        fail_msg("%s, %s %d with %d: %ld", a->name, name, f.at, f.error,
+                 status);
+}
+
+/* Sockets do not block, and so say neither EINTR nor less than they have. */
+static void
+each_call_may_fail(void **state)
+{
+    static const struct {
+        const char *name;
+        int kind, errors[4];
+    } rows[] = {
+        {"recv", SHIM_RECV, {ENOMEM, ECONNRESET, ETIMEDOUT}},
+        {"send", SHIM_SEND, {ENOMEM, EPIPE, ECONNRESET}},
+        {"accept4", SHIM_ACCEPT, {ECONNABORTED}},
+        {"epoll_wait", SHIM_WAIT, {EINTR}},
+        {"open", SHIM_OPEN, {EMFILE, ENOMEM, EIO, EINTR}},
+        {"read", SHIM_READ, {EINTR, EIO, SHIM_SHORT}},
+        {"pwrite", SHIM_WRITE, {EINTR, EIO, ENOSPC, SHIM_SHORT}},
+        {"fsync", SHIM_SYNC, {EIO, ENOSPC, EINTR}},
+        {"ftruncate", SHIM_TRUNCATE, {EIO, ENOSPC, EINTR}},
+        {"mmap", SHIM_MAP, {ENOMEM}},
+    };
+    static const char *const names[] = {"bytes", "train", "load"};
+    int count = 0;
+    (void)state;
+    if (!shim)
+        return;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int e = 0; e < 4 && rows[i].errors[e]; e++)
+            for (int k = 0; k < 3; k++)
+                for (int n = 1; n <= MOST; n++) {
+                    fault f = {rows[i].kind, .at = n,
+                               .error = rows[i].errors[e]};
+                    expect_allowed(shimmed_attempt(names[k]), rows[i].name, f);
+                    count += shim->failed;
+                    if (!shim->failed)
+                        break;
+                }
+    print_message("%d calls failed\n", count);
+    assert_true(count > 50);
+    shimmed_check_journal();
+}
+
+/* A day forth, a day back, those that must not jump included: connections may
+ * end of old age, and nothing else. */
+static void
+clocks_may_jump(void **state)
+{
+    static const int64_t jumps[] = {86400, -86400, 1000000000, 0};
+    (void)state;
+    if (!shim)
+        return;
+    for (int monotonic = 0; monotonic < 2; monotonic++)
+        for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++) {
+            shim->monotonic = monotonic;
+            shim->jump = jumps[i];
+            expect_allowed(shimmed_attempt("bytes"), "clock", (fault){0});
+            expect_allowed(shimmed_attempt("train"), "clock", (fault){0});
+        }
+    assert_int_equal(shimmed_try(shimmed_attempt("train"), (fault){0}), 200);
+    shimmed_check_journal();
+}
+
+static void
+a_lost_worker_ends_the_program(void **state)
+{
+    int status = 0;
+    (void)state;
+    if (!shim)
+        return;
+    *shim = (struct shim){.fail_at = 1, .error = SHIM_EXIT};
+    shim->kinds = SHIM_WAIT;
+    for (int i = 0; i < 300 && waitpid(shimmed.pid, &status, WNOHANG) == 0;
+         i++) {
+        CURL *curl = curl_easy_init(); /* so that they have no rest */
+        answer a =
+            ask_over(curl, &shimmed, NULL, "/healthz", NULL, NULL, 0, NULL);
+        free_answer(&a);
+        curl_easy_cleanup(curl);
+        usleep(10000);
+    }
+    *shim = (struct shim){0};
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_true(shimmed_said("worker-lost"));
+    unlink(shimmed.log);
+    shimmed_start();
+}
+
+int
+main(void)
+{
+    if (foreign_server("failing system calls"))
+        return 0;
+    curl_global_init(CURL_GLOBAL_ALL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(each_call_may_fail, shimmed_set_up,
+                                        shimmed_tear_down),
+        cmocka_unit_test_setup_teardown(a_lost_worker_ends_the_program,
+                                        shimmed_set_up, shimmed_tear_down),
+        cmocka_unit_test_setup_teardown(clocks_may_jump, shimmed_set_up,
+                                        shimmed_tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

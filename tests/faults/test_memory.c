@@ -1,0 +1,109 @@
+/* Each allocation of a request failing in turn: the answer is right, or 503, or
+ * the connection ends; nothing leaks, and the next request is served. */
+#include "tests/faults/shimmed.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    FORK = 150,
+    MOST = 20000, /* allocations of a request */
+    LEAK = 8,     /* pieces more, of all its paths together: one connection that
+                     is not closed yet may still hold as many */
+};
+
+static void
+drop_twin(void)
+{
+    answer a = ask(&shimmed, "DELETE", "/models/twin", NULL, NULL, 0);
+    assert_true(a.status == 200 || a.status == 404);
+    free_answer(&a);
+}
+
+/* A fork makes a journal and checks it: of the thousands of allocations that
+ * SQLite makes for it, which report trouble as damage, the first are tried. */
+static bool
+is_enough(const attempt *a, int n)
+{
+    return !strcmp(a->name, "fork") && n == FORK;
+}
+
+/* Each in turn, and as many more after it. How many did. */
+static int
+fail_each(const attempt *a, int run, int *refused)
+{
+    int wrong = 0, tried = 0;
+    for (int n = 1; n < MOST; n++) {
+        long status = shimmed_try(
+            a, (fault){SHIM_MEMORY, .at = n, .run = run, .error = ENOMEM});
+        if (status != 0 && status != 200 && status != 503) {
+            print_message("%s, allocation %d: %ld\n", a->name, n, status);
+            wrong++;
+        }
+        if (!strcmp(a->name, "fork"))
+            drop_twin();
+        *refused += status == 503;
+        tried += shim->failed > 0;
+        if (shim->failed && !is_enough(a, n))
+            continue;
+        if (!shim->failed)
+            assert_int_equal(status, 200);
+        assert_int_equal(wrong, 0);
+        return tried;
+    }
+    fail_msg("%s: allocations without end", a->name);
+    return 0;
+}
+
+/* Pieces of memory taken, once the last connection's are given back. */
+static int
+taken(void)
+{
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < 30; i++) {
+        int64_t live = __atomic_load_n(&shim->live, __ATOMIC_SEQ_CST);
+        least = live < least ? live : least;
+        usleep(1000);
+    }
+    return (int)least;
+}
+
+static void
+each_allocation_may_fail(void **state)
+{
+    (void)state;
+    if (!shim)
+        return;
+    const char *only = getenv("SOMA_FAULTS_ONLY");
+    for (const attempt *a = shimmed_attempts(); a->name; a++) {
+        if (only && strcmp(a->name, only))
+            continue;
+        int refused = 0;
+        fail_each(a, 0, &refused); /* buffers that stay have grown */
+        int before = taken();
+        int count = fail_each(a, 0, &refused);
+        int more = taken() - before;
+        count += fail_each(a, 100, &refused);
+        print_message("%s: %d allocations failed, %d answers 503, %d more "
+                      "pieces taken\n",
+                      a->name, count, refused, more);
+        assert_true(more < LEAK);
+    }
+    shimmed_check_journal();
+}
+
+int
+main(void)
+{
+    if (foreign_server("failing allocations"))
+        return 0;
+    curl_global_init(CURL_GLOBAL_ALL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, shimmed_set_up, shimmed_tear_down);
+}
