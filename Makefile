@@ -21,15 +21,15 @@ Q := $(if $(filter 0,$(VERBOSE)),@)
 PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	libopenblas-pthread-dev libpng-dev libturbojpeg0-dev zlib1g-dev \
 	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler \
-	libminizip-dev
+	libminizip-dev libgnutls28-dev libhiredis-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
-	curl jq sqlite3 util-linux
+	curl jq sqlite3 util-linux openssl redis-server
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
 
-LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle sqlite3 \
-	libprotobuf-c minizip
+LIBS := libmicrohttpd jansson openblas libpng libturbojpeg zlib nettle \
+	sqlite3 gnutls libprotobuf-c minizip hiredis
 WERROR ?=
 WARN := $(if $(WERROR),-Werror) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wconversion -Wno-sign-conversion -Wpointer-arith -Wundef \
@@ -66,7 +66,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
 HTTP_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/http/test_*.c \
-	tests/crash/test_*.c))
+	tests/crash/test_*.c tests/replicas/test_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -152,6 +152,12 @@ $(BUILD)/tests/crash/test_%: $(BUILD)/tests/crash/test_%.o \
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) -lcurl -lcmocka -lm
 
+$(BUILD)/tests/replicas/test_%: $(BUILD)/tests/replicas/test_%.o \
+		$(BUILD)/tests/replicas/redis.o $(BUILD)/tests/http/server.o \
+		$(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
+
 # Preloaded into the program by the tests.
 $(BUILD)/tests/crash/faults.so: tests/crash/faults.c tests/crash/faults.h
 	@mkdir -p $(@D)
@@ -178,12 +184,16 @@ $(BUILD)/tests/bench/peak.o: CFLAGS += -O3 -march=native
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o \
 		$(BUILD)/tests/fuzz/main.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lm
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LIBS) -lm
 
 $(BUILD)/tests/fuzz/libfuzzer_%: $(BUILD)/tests/fuzz/fuzz_%.o \
 		$(BUILD)/libsoma.a
 	@echo "  LINK  $@"
-	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIB_LIBS) -lm
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LIBS) -lm
+
+# These bring their own end of server/web, in place of http.c.
+$(foreach name,request oip tfs,$(BUILD)/tests/fuzz/fuzz_$(name) \
+	$(BUILD)/tests/fuzz/libfuzzer_$(name)): $(BUILD)/tests/fuzz/web.o
 
 -include $(MAIN_OBJECTS:.o=.d) $(LIB_OBJECTS:.o=.d) \
 	$(wildcard $(BUILD)/tests/*/*.d)
@@ -262,6 +272,19 @@ fuzz: lint-deps
 # 10 seconds each from the same seed, for continuous integration.
 fuzz-brief:
 	$(Q)SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
+
+## coverage: lines and branches of core and server that `make test` reaches
+.PHONY: coverage
+coverage: test-deps
+	$(Q)sh tests/install.sh gcovr
+	$(Q)$(MAKE) --no-print-directory BUILD=build/coverage \
+		CFLAGS="-O1 -g --coverage -fprofile-update=atomic" tests
+	$(Q)find build/coverage -name '*.gcda' -delete
+	$(Q)BUILD=build/coverage sh tests/run.sh
+	$(Q)gcovr -r . -f core/ -f server/ --gcov-ignore-parse-errors -j 2 \
+		--exclude-throw-branches --print-summary -o build/coverage.txt \
+		build/coverage
+	@echo "each file, and the lines that are not reached: build/coverage.txt"
 
 ## bench: all of the parts below, and one report (ROUNDS=n SECONDS=n)
 .PHONY: bench
@@ -379,7 +402,7 @@ SOURCES = $(shell git ls-files '*.c' '*.h')
 format: lint-deps
 	$(Q)clang-format -i $(SOURCES)
 
-## lint: clang-format, cppcheck, clang-tidy, shellcheck, the layers
+## lint: clang-format, cppcheck, clang-tidy, gcc -fanalyzer, shellcheck, layers
 lint: lint-deps
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/libsoma.a
 	$(Q)CPPFLAGS="$(CPPFLAGS) $(LIB_CFLAGS)" BUILD=$(BUILD) sh tests/lint.sh

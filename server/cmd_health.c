@@ -1,9 +1,10 @@
 /* soma health: asks a server whether it is ready, for a container's health
- * check. One plain HTTP/1.0 request over a socket, so that the image needs no
- * HTTP client. */
+ * check. One HTTP/1.0 request over a socket, plain or by TLS, so that the
+ * image needs no HTTP client. */
 #include "server/command.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +24,25 @@ static const soma_option options[] = {
 static const soma_command command = {
     "health",
     "[URL] [options]",
-    "Asks the server at URL (default http://127.0.0.1:8080) for /readyz. Exit "
-    "code 0:\nit is ready; 1: it is not, or does not answer.",
+    "Asks the server at URL (default http://127.0.0.1:8080) for /readyz; of an "
+    "https:\nURL the certificate is not judged. Exit code 0: it is ready; 1: it "
+    "is not, or\ndoes not answer.",
     options,
     0,
     1};
 
-/* http://host[:port][/path]; a path of "/" or none means /readyz. */
+/* http[s]://host[:port][/path]; a path of "/" or none means /readyz. */
 typedef struct address {
+    bool tls;
     char host[256], port[8], path[256];
 } address;
 
 static soma_status
 parse_url(const char *url, address *to, soma_error *err)
 {
-    static const char scheme[] = "http://";
-    bool known = !strncmp(url, scheme, sizeof scheme - 1);
-    const char *host = known ? url + sizeof scheme - 1 : url;
+    to->tls = !strncmp(url, "https://", 8);
+    bool known = to->tls || !strncmp(url, "http://", 7);
+    const char *host = known ? strstr(url, "://") + 3 : url;
     size_t whole = strcspn(host, "/"), length = whole;
     const char *colon = memrchr(host, ':', whole);
     const char *bracket = memrchr(host, ']', whole);
@@ -48,18 +51,20 @@ parse_url(const char *url, address *to, soma_error *err)
     else
         colon = NULL;
     const char *path = host + whole;
-    size_t port = colon ? whole - length - 1 : 2;
+    const char *standard = to->tls ? "443" : "80";
+    size_t port = colon ? whole - length - 1 : strlen(standard);
     if (!known || !length || length >= sizeof to->host || !port ||
         port >= sizeof to->port || strlen(path) >= sizeof to->path)
-        return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "expected http://host:port, got \"%s\"", url);
+        return soma_error_set(
+            err, SOMA_E_ARGUMENT,
+            "expected http://host:port or https://, got \"%s\"", url);
     if (bracket && *host == '[') {
         host++;
         length -= 2;
     }
     snprintf(to->host, sizeof to->host, "%.*s", (int)length, host);
     snprintf(to->port, sizeof to->port, "%.*s", (int)port,
-             colon ? colon + 1 : "80");
+             colon ? colon + 1 : standard);
     snprintf(to->path, sizeof to->path, "%s",
              path[0] && path[1] ? path : "/readyz");
     return SOMA_OK;
@@ -95,23 +100,60 @@ connect_to(const address *at, double timeout, soma_error *err)
     return fd;
 }
 
+/* Plain, or through a session; both as send and recv return. */
+static ssize_t
+put(int fd, gnutls_session_t session, const char *text, size_t size)
+{
+    return session ? gnutls_record_send(session, text, size)
+                   : send(fd, text, size, MSG_NOSIGNAL);
+}
+
+static ssize_t
+take(int fd, gnutls_session_t session, char *text, size_t size)
+{
+    return session ? gnutls_record_recv(session, text, size)
+                   : recv(fd, text, size, 0);
+}
+
 /* The status of the answer, or 0. */
 static int
-request(int fd, const address *at)
+request(int fd, gnutls_session_t session, const address *at)
 {
     char text[1024];
     int length =
         snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n",
                  at->path, at->host);
-    if (send(fd, text, (size_t)length, MSG_NOSIGNAL) != length)
+    if (put(fd, session, text, (size_t)length) != length)
         return 0;
     size_t got = 0;
     ssize_t n;
     while (got < sizeof text - 1 &&
-           (n = recv(fd, text + got, sizeof text - 1 - got, 0)) > 0)
+           (n = take(fd, session, text + got, sizeof text - 1 - got)) > 0)
         got += (size_t)n;
     text[got] = '\0';
     return strncmp(text, "HTTP/1.", 7) || got < 12 ? 0 : atoi(text + 9);
+}
+
+/* Whether it is ready is asked, not who it is: the certificate is for the
+ * names that clients use, so nothing is made of it. */
+static int
+request_over_tls(int fd, const address *at)
+{
+    gnutls_session_t session;
+    gnutls_certificate_credentials_t credentials;
+    int status = 0;
+    if (gnutls_certificate_allocate_credentials(&credentials))
+        return 0;
+    if (!gnutls_init(&session, GNUTLS_CLIENT)) {
+        gnutls_set_default_priority(session);
+        gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
+        gnutls_transport_set_int(session, fd);
+        if (!gnutls_handshake(session))
+            status = request(fd, session, at);
+        gnutls_deinit(session);
+    }
+    gnutls_certificate_free_credentials(credentials);
+    return status;
 }
 
 int
@@ -124,12 +166,15 @@ soma_cmd_health(int argc, char **argv)
     int code = soma_command_start(&command, argc, argv, &o, &url);
     if (code >= 0)
         return code;
-    if (parse_url(url ? url : "http://127.0.0.1:8080", &at, &err))
+    /* In a container its environment says how it serves. */
+    const char *standard = getenv("SOMA_TLS_CERT") ? "https://127.0.0.1:8080"
+                                                   : "http://127.0.0.1:8080";
+    if (parse_url(url ? url : standard, &at, &err))
         return soma_command_fail(&err);
     int fd = connect_to(&at, o.timeout, &err);
     if (fd < 0)
         return soma_command_fail(&err);
-    int status = request(fd, &at);
+    int status = at.tls ? request_over_tls(fd, &at) : request(fd, NULL, &at);
     close(fd);
     if (status == 200)
         printf("ready\n");

@@ -2,9 +2,10 @@
 #include "core/matrix.h"
 #include "server/command.h"
 #include "server/config.h"
+#include "server/engine/clock.h"
 #include "server/engine/log.h"
+#include "server/serve_access.h"
 #include "server/web/http.h"
-#include "server/web/keys.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -117,7 +118,9 @@ set_up_web(server *s)
     o->max_connections_per_address = (int)c->max_connections_per_address;
     o->idle_timeout = (int)c->idle_timeout;
     o->request_timeout = (int)c->request_timeout;
-    o->drain = (int)c->drain;
+    o->stop_seconds = (int)c->stop_seconds;
+    o->cors_origins = c->cors_origin;
+    o->rate_limit = c->rate_limit;
     o->max_learning_rate = c->max_learning_rate;
     s->web.registry = &s->registry;
 }
@@ -142,6 +145,19 @@ data_error(const server *s, soma_error *err, const char *doing,
     return err->status;
 }
 
+static soma_status
+check_journal(const server *s, soma_error *err)
+{
+    soma_status status = soma_journal_redis_check(s->config.journal, err);
+    if (!status && strcmp(s->config.new_base, "refuse"))
+        status = soma_error_set(err, SOMA_E_ARGUMENT,
+                                "--new-base is for journals in a folder "
+                                "(--data)");
+    if (status)
+        soma_error_prefix(err, "%s", origin_of(s, "journal"));
+    return status;
+}
+
 /* Makes the folder, and locks it: two servers must not write the same
  * journals. The lock is the process's, and ends with it. */
 static soma_status
@@ -151,6 +167,8 @@ open_data(server *s, soma_error *err)
     char path[PATH_MAX];
     const char *folder = s->config.data;
     s->lock = -1;
+    if (s->config.journal)
+        return check_journal(s, err);
     if (!folder)
         return SOMA_OK;
     if (mkdir(folder, 0700) && errno != EEXIST)
@@ -220,7 +238,8 @@ open_registry(server *s, soma_error *err)
                     .guard_every = c->guard_every,
                     .guard_drop = c->guard_drop,
                     .max_waiting = (int)c->max_waiting,
-                    .data = c->data,
+                    .data = c->journal ? NULL : c->data,
+                    .journal = c->journal,
                     .journal_bytes = 64 << 20,
                     .checkpoint_examples = c->checkpoint_examples,
                     .checkpoint_seconds = c->checkpoint_seconds,
@@ -274,7 +293,8 @@ announce(server *s)
     char address[300], workers[16], models[16];
     soma_served *list[SOMA_MAX_MODELS] = {NULL};
     bool v6 = strchr(s->host, ':') != NULL;
-    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "",
+    snprintf(address, sizeof address, "%s://%s%s%s:%d",
+             s->config.tls_cert ? "https" : "http", v6 ? "[" : "",
              s->host[0] ? s->host : "0.0.0.0", v6 ? "]" : "",
              soma_http_port(&s->web.workers[0]));
     snprintf(workers, sizeof workers, "%d", s->created);
@@ -295,7 +315,7 @@ announce(server *s)
                  "without --keys whoever reaches this address may predict, "
                  "teach and administer",
                  NULL);
-    if (!s->config.data)
+    if (!s->config.data && !s->config.journal)
         soma_log(SOMA_LOG_WARNING, "not-durable", "text",
                  "without --data what is taught is gone when the server ends",
                  NULL);
@@ -327,15 +347,6 @@ catch_signals(soma_error *err)
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     return SOMA_OK;
-}
-
-static soma_status
-open_keys(server *s, soma_error *err)
-{
-    if (!s->config.keys || !soma_keys_open(s->config.keys, &s->web.keys, err))
-        return SOMA_OK;
-    soma_error_prefix(err, "%s", origin_of(s, "keys"));
-    return err->status;
 }
 
 /* Waits so many milliseconds for a signal, -1: for ever. */
@@ -382,12 +393,31 @@ wait_for_end(server *s)
     return true;
 }
 
+/* Not ready any more, and everyone is told to close; but whoever has not heard
+ * yet is served, until the time is over or another signal comes. */
+static void
+drain(server *s)
+{
+    unsigned char number;
+    char seconds[24];
+    uint64_t now = soma_clock_ticks();
+    uint64_t end = now + (uint64_t)s->config.drain_seconds * 1000000;
+    atomic_store(&s->web.draining, true);
+    snprintf(seconds, sizeof seconds, "%ld", s->config.drain_seconds);
+    soma_log(SOMA_LOG_INFO, "draining", "seconds", seconds, NULL);
+    for (; now < end; now = soma_clock_ticks())
+        if (is_signalled((int)((end - now + 999) / 1000)) &&
+            read(signal_pipe[0], &number, 1) == 1 && number != SIGHUP)
+            break;
+}
+
 /* Workers end first, when what they accepted is answered; then the trainers;
  * then the memory that they shared. */
 static void
 shut_down(server *s)
 {
     atomic_store(&s->web.draining, true);
+    atomic_store(&s->web.stopping, true);
     for (int i = 0; i < s->started; i++)
         soma_http_wake(&s->web.workers[i]);
     for (int i = 0; i < s->started; i++)
@@ -397,7 +427,7 @@ shut_down(server *s)
         soma_worker_free(&s->web.workers[i]);
     free(s->web.workers);
     soma_registry_close(&s->registry);
-    soma_keys_free(s->web.keys);
+    soma_access_close(&s->web);
 }
 
 static soma_status
@@ -413,7 +443,7 @@ serve(server *s, soma_error *err)
         return status;
     set_up_web(s);
     raise_limits();
-    status = open_keys(s, err);
+    status = soma_access_open(&s->config, &s->web, err);
     if (!status)
         status = open_data(s, err);
     if (!status)
@@ -427,6 +457,8 @@ serve(server *s, soma_error *err)
         do
             status = wait_for_recovery(s, err);
         while (!status && !wait_for_end(s));
+        if (!status)
+            drain(s);
     }
     shut_down(s);
     if (s->lock >= 0)

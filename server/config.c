@@ -32,6 +32,17 @@ static const soma_option options[] = {
          "Who may predict, train and administer: a file of lines that `soma "
          "key` makes, looked at again when it changes. Without it everyone "
          "may."),
+    TEXT("tls-cert", "FILE", NULL, tls_cert,
+         "Serve HTTPS: the certificate and its chain, PEM, looked at again "
+         "when it changes."),
+    TEXT("tls-key", "FILE", NULL, tls_key, "Its private key, PEM."),
+    NUMBER("rate-limit", "N", "0", 0, 1e9, rate_limit,
+           "Most requests a second with one key, and from one address without "
+           "a key; beyond it they are answered 429. 0: no limit."),
+    TEXT("cors-origin", "ORIGIN,...", NULL, cors_origin,
+         "Origins whose pages may ask and read answers in a browser "
+         "(https://a.example), or *. Without it only the server's own page "
+         "may."),
     TEXT("models", "PATH", "models", models,
          "A folder of model files (*.safetensors), all of which are served, "
          "or one model file."),
@@ -42,6 +53,9 @@ static const soma_option options[] = {
          "Folder for what is learned, made if it is missing: a journal "
          "NAME.db for each model. Without it all is gone when the server "
          "ends."),
+    TEXT("journal", "URL", NULL, journal,
+         "redis://[[USER:]PASSWORD@]HOST[:PORT][/DB]: what is learned is kept "
+         "in Redis Streams, which several replicas share. In place of --data."),
     WHOLE("workers", "N", "0", 0, 128, workers,
           "Threads that answer requests; 0: one for each core."),
     NUMBER("learning-rate", "X", "0.05", 0, 10, learning_rate,
@@ -126,8 +140,11 @@ static const soma_option options[] = {
     WHOLE("request-timeout", "SECONDS", "60", 1, 86400, request_timeout,
           "How long a request may take to come, and its answer to be taken, "
           "however steadily; then its connection is closed."),
-    WHOLE("drain", "SECONDS", "10", 0, 3600, drain,
-          "How long requests that have begun may take to end after SIGTERM."),
+    WHOLE("drain-seconds", "N", "0", 0, 3600, drain_seconds,
+          "How long to serve on after SIGTERM, while /readyz says 503, so that "
+          "balancers can look away; a second SIGTERM ends it."),
+    WHOLE("stop-seconds", "N", "10", 0, 3600, stop_seconds,
+          "How long requests that have begun may then take to end."),
     WORD("log-level", "debug|info|warning|error", "info", log_level,
          "debug (a line for each request), info, warning or error."),
     WORD("log-format", "text|json", "text", log_format, "text or json."),

@@ -8,13 +8,14 @@
 typedef struct soma_config {
     soma_option_file file;
     bool print;
-    const char *listen, *models, *default_model, *data;
+    const char *listen, *models, *default_model, *data, *journal;
     const char *log_level, *log_format;
-    const char *keys;
+    const char *keys, *tls_cert, *tls_key, *cors_origin;
+    double rate_limit;
     long workers;
     long max_body, max_rows, request_memory;
     long max_connections, max_connections_per_address;
-    long idle_timeout, request_timeout, drain;
+    long idle_timeout, request_timeout, drain_seconds, stop_seconds;
     long max_waiting;
     double learning_rate, max_learning_rate, momentum, l2, clip, hold, pull;
     long rehearse, stream_memory, max_steps;

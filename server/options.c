@@ -307,6 +307,17 @@ soma_options_origin(const soma_command *command, const soma_option_file *file,
     return option ? file->origins[option - command->options] : name;
 }
 
+/* An address may hold a password: what is before its @ is not shown. */
+static void
+print_text(const char *word, char *text, size_t size)
+{
+    const char *place = strstr(word, "://"), *at = strrchr(word, '@');
+    if (place && at && at > place)
+        snprintf(text, size, "%.*s...%s", (int)(place + 3 - word), word, at);
+    else
+        snprintf(text, size, "%s", word);
+}
+
 static void
 print_value(const soma_option *option, const void *field, char *text,
             size_t size)
@@ -331,7 +342,7 @@ print_value(const soma_option *option, const void *field, char *text,
         word = *(const char *const *)field;
         break;
     }
-    snprintf(text, size, "%s", word ? word : "-");
+    print_text(word ? word : "-", text, size);
 }
 
 void

@@ -250,11 +250,11 @@ folder=${SOMA_MODELS-}
 unset SOMA_MODELS
 SOMA_MAX_ROWS=5
 export SOMA_MAX_ROWS
-config "print" '{"workers": 3, "max-rows": 4, "drain": 7, "models": "m"}' 0 \
-    "listen" --print-config --drain 8
+config "print" '{"workers": 3, "max-rows": 4, "stop-seconds": 7, "models": "m"}' 0 \
+    "listen" --print-config --stop-seconds 8
 [ "$(row workers)" = "3 $dir/config.json: workers" ] &&
     [ "$(row max-rows)" = "5 SOMA_MAX_ROWS" ] &&
-    [ "$(row drain)" = "8 --drain" ] &&
+    [ "$(row stop-seconds)" = "8 --stop-seconds" ] &&
     [ "$(row models)" = "m $dir/config.json: models" ] &&
     [ "$(row log-level)" = "info the default" ]
 ok "each value and where it came from" $?
@@ -272,7 +272,7 @@ config "checked although a flag counts" '{"workers": 999}' 2 \
     'config.json: workers: expected a whole number' --workers 1
 config "no object" '[1]' 2 "expected an object of options"
 config "no JSON" '{"workers": }' 2 "config.json, line 1:"
-config "twice" '{"drain": 1, "drain": 2}' 2 "duplicate"
+config "twice" '{"stop-seconds": 1, "stop-seconds": 2}' 2 "duplicate"
 config "a further file" '{"config": "x"}' 2 '"config" is no option'
 config "where a bad address is from" '{"listen": "nope"}' 2 \
     'config.json: listen: expected HOST:PORT, got "nope"'

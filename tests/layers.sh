@@ -48,12 +48,15 @@ forbid "$io" 'pthread|microhttpd|sqlite3|netinet|sys/socket' 'core/io knows no t
 forbid "$engine" 'server/web/|server/[a-z_]*\.h' 'server/engine knows only core'
 forbid "$engine" 'jansson|microhttpd|netinet' 'server/engine knows no HTTP or JSON'
 forbid "$web" 'server/[a-z_]*\.h' 'server/web knows only core and engine'
-forbid "$web" 'sqlite3|cblas' 'server/web knows no SQL'
+forbid "$web" 'sqlite3|hiredis|cblas' 'server/web knows no SQL'
 
 only cblas.h core/matrix.c
 # shellcheck disable=SC2046
 only microhttpd.h $(echo server/web/http*.[ch])
+only gnutls/gnutls.h server/web/tls.c server/cmd_health.c
+only gnutls/abstract.h server/web/tls.c
 only sqlite3.h server/engine/sql.c
+only hiredis/hiredis.h server/engine/redis.h
 only png.h core/io/picture_png.c
 only unzip.h core/io/npz.c
 only protobuf-c/protobuf-c.h

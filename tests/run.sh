@@ -83,7 +83,7 @@ counted() {
 }
 
 for test in "$build"/tests/unit/test_* "$build"/tests/http/test_* \
-    "$build"/tests/crash/test_*; do
+    "$build"/tests/crash/test_* "$build"/tests/replicas/test_*; do
     case $test in *.o | *.d | *.log) continue ;; esac
     [ -x "$test" ] && program "$test"
 done

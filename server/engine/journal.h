@@ -132,9 +132,11 @@ typedef soma_status (*soma_journal_visit)(const soma_record *record, void *arg,
 typedef struct soma_journal_backend {
     const char *name;
     bool durable;
+    bool shared; /* others append to it, too */
     /* SOMA_E_NO_SPACE: nothing of it is written, and the journal can be used
-     * as before. Any other failure: whether it was written is not known; only
-     * reopen and close may be called next. */
+     * as before. SOMA_E_CONFLICT, of one that is shared: nothing is written,
+     * since the records' numbers are taken. Any other failure: whether it was
+     * written is not known; only reopen and close may be called next. */
     soma_status (*append)(soma_journal *journal,
                           const soma_journal_group *group, soma_error *err);
     /* Opens it again after a failure, with all checks of the first time, and
@@ -235,5 +237,20 @@ soma_status soma_journal_retire(const char *path, char *aside, size_t size,
  * offline commands, while a server may use it. */
 soma_journal *soma_journal_open(const char *path, bool read_only,
                                 soma_error *err);
+
+/* ---- journal_redis*.c: keys soma:{MODEL}:... of a Redis server ---- */
+
+/* Whether it is an address that these take; it need not answer. */
+soma_status soma_journal_redis_check(const char *url, soma_error *err);
+
+/* SOMA_E_CONFLICT when there is one already. */
+soma_status soma_journal_redis_create(const char *url, const char *model,
+                                      const soma_journal_base *base,
+                                      soma_error *err);
+
+/* SOMA_E_NOT_FOUND, SOMA_E_UNSUPPORTED as above; SOMA_E_IO: the server cannot
+ * be reached, or refuses. */
+soma_journal *soma_journal_redis_open(const char *url, const char *model,
+                                      soma_error *err);
 
 #endif

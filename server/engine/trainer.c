@@ -44,6 +44,10 @@ static void
 wait_for_work(soma_trainer *trainer)
 {
     struct timespec until;
+    if (trainer->options.journal) {
+        soma_trainer_nap(trainer);
+        return;
+    }
     if (!trainer->path || trainer->seq == trainer->checkpoint) {
         pthread_cond_wait(&trainer->more, &trainer->lock);
         return;
@@ -338,7 +342,7 @@ soma_trainer_pause(soma_trainer *trainer, soma_error *err)
                               "try again later");
     end_thread(trainer, true);
     soma_saver_stop(&trainer->saver);
-    if (!trainer->path || !trainer->journal)
+    if ((!trainer->path && !trainer->options.journal) || !trainer->journal)
         return SOMA_OK;
     trainer->journal->backend->close(trainer->journal);
     trainer->journal = NULL;

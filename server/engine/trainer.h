@@ -121,6 +121,7 @@ typedef struct soma_trainer_options {
     soma_guard_action guard_action;
     int max_waiting;          /* examples that may wait */
     const char *data;         /* folder of journals; NULL: in memory */
+    const char *journal;      /* address of a shared one; NULL: there is none */
     size_t journal_bytes;     /* of a journal in memory */
     long checkpoint_examples; /* a checkpoint after so many */
     long checkpoint_seconds;  /* or so long, if anything is new */

@@ -39,7 +39,12 @@ soma_trainer_append_leap(soma_trainer *trainer, const soma_record *record,
                                 .count = 1,
                                 .lessons = trainer->lessons,
                                 .lesson_count = trainer->lesson_count};
-    return soma_trainer_append(trainer, &group, err);
+    soma_status status = soma_trainer_append(trainer, &group, err);
+    if (status == SOMA_E_CONFLICT) /* it was made for what is no longer last */
+        return soma_error_set(err, SOMA_E_BUSY,
+                              "another replica has just learned; try again "
+                              "later");
+    return status;
 }
 
 soma_status

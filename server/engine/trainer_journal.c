@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Lessons go into the journal with checkpoints, but never more wait. */
-enum { LESSONS = 16384, TRIM_ROWS = 500, MEND_PAUSE = 200 };
+enum { LESSONS = 16384, TRIM_ROWS = 500 };
 
 /* ---- Lessons ---- */
 
@@ -120,15 +120,25 @@ soma_trainer_describe_base(soma_trainer *trainer,
     return status;
 }
 
+soma_status
+soma_trainer_begin_base(soma_trainer *trainer, char digest[SOMA_DIGEST_HEX + 1],
+                        soma_bytes *model, soma_journal_base *base,
+                        soma_error *err)
+{
+    soma_status status = clone_base(trainer, err);
+    if (!status)
+        status = digest_of_base(trainer, digest, err);
+    return status ? status : describe_base(trainer, digest, model, base, err);
+}
+
 static soma_status
 make_journal(soma_trainer *trainer, soma_error *err)
 {
     char digest[SOMA_DIGEST_HEX + 1] = "";
     soma_bytes model = {NULL, 0};
     soma_journal_base base;
-    soma_status status = digest_of_base(trainer, digest, err);
-    if (!status)
-        status = describe_base(trainer, digest, &model, &base, err);
+    soma_status status =
+        soma_trainer_begin_base(trainer, digest, &model, &base, err);
     if (!status) {
         trainer->journal =
             trainer->path ? soma_journal_create(trainer->path, &base, err)
@@ -170,9 +180,8 @@ open_journal(soma_trainer *trainer, soma_error *err)
     return trainer->journal ? SOMA_OK : err->status;
 }
 
-/* Brings a learner to the journal's end. */
-static soma_status
-rebuild(soma_trainer *trainer, soma_error *err)
+soma_status
+soma_trainer_rebuild(soma_trainer *trainer, soma_error *err)
 {
     soma_journal_info info;
     soma_status status =
@@ -199,9 +208,8 @@ rebuild(soma_trainer *trainer, soma_error *err)
     return status;
 }
 
-/* Settings other than those in force become a record. */
-static soma_status
-apply_settings(soma_trainer *trainer, soma_error *err)
+soma_status
+soma_trainer_apply_settings(soma_trainer *trainer, soma_error *err)
 {
     const soma_learning *wanted = &trainer->options.learning;
     if (soma_learning_equal(wanted, soma_learner_settings(trainer->learner)))
@@ -240,15 +248,17 @@ soma_status
 soma_trainer_recover(soma_trainer *trainer, soma_error *err)
 {
     int64_t began = soma_clock_now();
+    if (trainer->options.journal)
+        return soma_trainer_join(trainer, trainer->resumed, err);
     if (!trainer->path || (access(trainer->path, F_OK) && errno == ENOENT))
         return SOMA_OK;
     soma_status status = clone_base(trainer, err);
     if (!status)
         status = open_journal(trainer, err);
     if (!status)
-        status = rebuild(trainer, err);
+        status = soma_trainer_rebuild(trainer, err);
     if (!status)
-        status = apply_settings(trainer, err);
+        status = soma_trainer_apply_settings(trainer, err);
     if (!status)
         status = soma_trainer_publish(trainer, err);
     trainer->guard.due = true;
@@ -263,6 +273,8 @@ soma_trainer_equip(soma_trainer *trainer, soma_error *err)
     soma_status status = SOMA_OK;
     if (trainer->troubled) {
         status = soma_trainer_mend(trainer, err);
+    } else if (!trainer->learner && trainer->options.journal) {
+        status = soma_trainer_join(trainer, true, err);
     } else if (!trainer->learner) {
         status = clone_base(trainer, err);
         /* One that was made may have failed to open. */
@@ -271,7 +283,7 @@ soma_trainer_equip(soma_trainer *trainer, soma_error *err)
             status =
                 made ? open_journal(trainer, err) : make_journal(trainer, err);
         if (!status)
-            status = rebuild(trainer, err);
+            status = soma_trainer_rebuild(trainer, err);
     }
     return status;
 }
@@ -325,7 +337,7 @@ soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
         group->part = NULL;
         status = append(trainer, group, err);
     }
-    if (status == SOMA_E_NO_SPACE)
+    if (status == SOMA_E_NO_SPACE || status == SOMA_E_CONFLICT)
         return status;
     if (status) {
         trainer->troubled = true;
@@ -344,40 +356,6 @@ soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
         }
     }
     return SOMA_OK;
-}
-
-soma_status
-soma_trainer_mend(soma_trainer *trainer, soma_error *err)
-{
-    soma_journal_info info;
-    int64_t now = soma_clock_now();
-    if (now < trainer->mend_after) {
-        *err = trainer->trouble;
-        return err->status;
-    }
-    const soma_journal_backend *backend = trainer->journal->backend;
-    soma_leap leap = {.seq = 0};
-    soma_saver_stop(&trainer->saver);
-    soma_status status = backend->reopen(trainer->journal, err);
-    if (!status)
-        status = backend->info(trainer->journal, &info, err);
-    if (!status)
-        status = backend->last_leap(trainer->journal, info.last, &leap, err);
-    if (!status && (!trainer->learner || leap.seq > trainer->seq))
-        status = rebuild(trainer, err);
-    else if (!status)
-        status = soma_replay_forward(&trainer->replay, trainer->learner,
-                                     trainer->seq, info.last, err);
-    if (status) {
-        trainer->trouble = *err;
-        trainer->mend_after = soma_clock_now() + MEND_PAUSE;
-        return status;
-    }
-    trainer->seq = info.last;
-    trainer->troubled = false;
-    soma_log(SOMA_LOG_INFO, "journal-mended", "model", trainer->pupil.name,
-             NULL);
-    return soma_trainer_publish(trainer, err);
 }
 
 /* ---- Checkpoints and trimming ---- */
@@ -436,6 +414,7 @@ bool
 soma_trainer_housekeep(soma_trainer *trainer)
 {
     soma_error err;
+    soma_trainer_watch(trainer);
     if (!trainer->learner || trainer->troubled)
         return false;
     soma_trainer_plan(trainer);

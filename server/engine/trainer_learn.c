@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SHARED_TRIES = 100 };
+
 /* ---- Idempotency-Key ---- */
 
 static soma_status
@@ -42,6 +44,11 @@ answer_repeated(soma_trainer *trainer, soma_job *job,
         memcmp(known->fingerprint, job->key->fingerprint,
                sizeof known->fingerprint))
         return refuse_key(job, err);
+    if (known->first + (uint64_t)known->count > trainer->seq + 1)
+        return soma_error_set(err, SOMA_E_BUSY,
+                              "the request of Idempotency-Key \"%s\" was just "
+                              "recorded; try again later",
+                              job->key->text);
     soma_status status = soma_trainer_find_lessons(
         trainer, known->first, known->count, job->lessons, err);
     for (int i = 0; i < job->count && !status; i++)
@@ -212,6 +219,8 @@ find_learned(soma_trainer *trainer, soma_job *group, uint64_t before,
              const batch *b, soma_status failed, soma_error *err)
 {
     soma_error mend_err;
+    if (trainer->journal->backend->shared)
+        return failed; /* those numbers may be another replica's */
     if (!trainer->troubled || soma_trainer_mend(trainer, &mend_err) ||
         trainer->seq < before + (uint64_t)b->count)
         return failed;
@@ -228,19 +237,44 @@ find_learned(soma_trainer *trainer, soma_job *group, uint64_t before,
     return SOMA_OK;
 }
 
+/* Where another replica was first, what it appended is learned first. */
+static soma_status
+record_at_end(soma_trainer *trainer, soma_job *group, int examples, batch *b,
+              uint64_t *before, soma_error *err)
+{
+    soma_status status = SOMA_E_CONFLICT;
+    for (int i = 0; i < SHARED_TRIES && status == SOMA_E_CONFLICT; i++) {
+        for (soma_job *job = group; job; job = job->next) {
+            job->err.status = SOMA_OK;
+            job->repeated = false;
+        }
+        free(b->keys);
+        *b = (batch){.keys = NULL};
+        status = i ? soma_trainer_follow(trainer, err) : SOMA_OK;
+        *before = trainer->seq;
+        if (!status)
+            status = record_group(trainer, group, examples, b, err);
+    }
+    if (status == SOMA_E_CONFLICT)
+        return soma_error_set(err, SOMA_E_BUSY,
+                              "the other replicas were always first; try again "
+                              "later");
+    return status;
+}
+
 void
 soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples)
 {
     soma_error err;
     batch b = {.keys = NULL};
-    for (soma_job *job = group; job; job = job->next) {
+    uint64_t before = 0;
+    soma_status status = soma_trainer_equip(trainer, &err);
+    for (soma_job *job = group; job && status; job = job->next) {
         job->err.status = SOMA_OK;
         job->repeated = false;
     }
-    soma_status status = soma_trainer_equip(trainer, &err);
-    uint64_t before = trainer->seq;
     if (!status)
-        status = record_group(trainer, group, examples, &b, &err);
+        status = record_at_end(trainer, group, examples, &b, &before, &err);
     bool appended = !status;
     if (status && b.count)
         status = find_learned(trainer, group, before, &b, status, &err);

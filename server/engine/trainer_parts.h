@@ -72,6 +72,7 @@ struct soma_trainer {
     int64_t checkpoint_at; /* when it was begun, milliseconds */
     bool trimming;
     soma_guard guard;
+    int64_t followed; /* when a shared journal was last looked at */
 };
 
 /* ---- trainer.c ---- */
@@ -137,6 +138,23 @@ soma_status soma_trainer_append(soma_trainer *trainer,
 /* After trouble: reopens the journal and learns what is in it beyond `seq`. */
 soma_status soma_trainer_mend(soma_trainer *trainer, soma_error *err);
 
+/* trainer_mend.c: learns what is in the journal beyond `seq`, and publishes it.
+ * After a failure the learner may be gone; the next call rebuilds it. */
+soma_status soma_trainer_catch_up(soma_trainer *trainer, soma_error *err);
+
+/* Brings a learner to the journal's end. */
+soma_status soma_trainer_rebuild(soma_trainer *trainer, soma_error *err);
+
+/* Settings other than those in force become a record. */
+soma_status soma_trainer_apply_settings(soma_trainer *trainer, soma_error *err);
+
+/* What a new journal begins with, if it is to be made; `model` is to be
+ * freed. */
+soma_status soma_trainer_begin_base(soma_trainer *trainer,
+                                    char digest[SOMA_DIGEST_HEX + 1],
+                                    soma_bytes *model, soma_journal_base *base,
+                                    soma_error *err);
+
 /* Remembers what became of an example until the journal has it. */
 soma_status soma_trainer_keep_lesson(soma_trainer *trainer,
                                      const soma_lesson *lesson,
@@ -156,6 +174,22 @@ bool soma_trainer_housekeep(soma_trainer *trainer);
 
 /* The last checkpoint, before the end. */
 void soma_trainer_settle(soma_trainer *trainer);
+
+/* ---- trainer_shared.c: a journal that other replicas append to ---- */
+
+/* Waits for work, or until it is time to look at the journal; under lock. */
+void soma_trainer_nap(soma_trainer *trainer);
+
+/* Opens it, makes it where there is none, and learns what is in it; unless
+ * `once`, waits for a server that is away. SOMA_E_BUSY: told to stop
+ * meanwhile. */
+soma_status soma_trainer_join(soma_trainer *trainer, bool once,
+                              soma_error *err);
+
+/* Learns what others have appended; mends what is in trouble. */
+soma_status soma_trainer_follow(soma_trainer *trainer, soma_error *err);
+/* The same, when it is time for it. */
+void soma_trainer_watch(soma_trainer *trainer);
 
 /* ---- trainer_guard.c ---- */
 

@@ -153,7 +153,7 @@ take_rows(soma_request *request, const soma_document *document,
             return soma_refuse(refusal, 400, "bad_examples",
                                "\"examples[%zu]\": expected an object", i);
         if (!take_example(request, document, example, (int)i, where,
-                          rows + i * size, refusal))
+                          rows ? rows + i * size : NULL, refusal))
             return false;
     }
     return true;

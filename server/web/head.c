@@ -2,6 +2,7 @@
 
 #include "server/web/inflate.h"
 #include "server/web/input.h"
+#include "server/web/rate.h"
 #include "server/web/routes.h"
 #include "server/web/worker.h"
 
@@ -14,6 +15,13 @@ soma_head_take(soma_head *head, const char *name, const char *value)
 {
     if (!strcasecmp(name, "Host")) {
         head->hosts++;
+        head->host = value;
+    } else if (!strcasecmp(name, "Origin")) {
+        head->origin = value;
+    } else if (!strcasecmp(name, "Sec-Fetch-Site")) {
+        head->site = value;
+    } else if (!strcasecmp(name, "Access-Control-Request-Method")) {
+        head->wants_method = value;
     } else if (!strcasecmp(name, "Content-Type")) {
         head->type = value;
     } else if (!strcasecmp(name, "Content-Length")) {
@@ -41,6 +49,16 @@ soma_head_take(soma_head *head, const char *name, const char *value)
     }
 }
 
+/* RFC 9112, 3.2: a host's name or address, and a port, or nothing at all. */
+static bool
+is_host(const char *host)
+{
+    static const char good[] = "abcdefghijklmnopqrstuvwxyz"
+                               "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                               "0123456789-._~!$&'()*+,;=:[]%";
+    return !host[strspn(host, good)];
+}
+
 /* Headers that decide where a message ends must not be ambiguous: two
  * readings of one are how requests are smuggled (RFC 9112, 6.3). */
 void
@@ -54,16 +72,29 @@ soma_head_check(const soma_head *head, soma_request *request)
                          "expected each at most once, only one of the last "
                          "two, and chunked as the only encoding");
         request->reply.close = true;
+    } else if (head->host && !is_host(head->host)) {
+        soma_reply_error(request, 400, "bad_host",
+                         "Host: expected a name or an address, and a port");
+        request->reply.close = true;
     }
+}
+
+void
+soma_head_refuse_target(soma_request *request)
+{
+    soma_reply_error(request, 400, "bad_target",
+                     "the request's target: expected no control character, "
+                     "and no %%00");
+    request->reply.close = true;
 }
 
 void
 soma_head_refuse_form(soma_request *request)
 {
     soma_reply_error(request, 400, "malformed_head",
-                     "the head: expected lines \"Name: value\" that end in "
-                     "CRLF, without NUL, whitespace before the colon or "
-                     "continuation lines");
+                     "the head: expected \"METHOD target version\" and lines "
+                     "\"Name: value\" that end in CRLF, without NUL, "
+                     "whitespace before the colon or continuation lines");
     request->reply.close = true;
 }
 
@@ -104,8 +135,11 @@ soma_head_check_access(const soma_head *head, soma_request *request)
     soma_scope scope = request->route->scope;
     if (!keys)
         return;
-    switch (soma_keys_admit(keys, head->bearers == 1 ? head->bearer : NULL,
-                            scope, name)) {
+    soma_admission admission = soma_keys_admit(
+        keys, head->bearers == 1 ? head->bearer : NULL, scope, name);
+    if (name[0])
+        request->caller = soma_rate_key(name);
+    switch (admission) {
     case SOMA_ADMITTED:
         break;
     case SOMA_NO_KEY:
@@ -126,6 +160,25 @@ soma_head_check_access(const soma_head *head, soma_request *request)
                          request->route->path, scope_text(scope));
         break;
     }
+}
+
+void
+soma_head_check_rate(soma_request *request, const struct sockaddr *address)
+{
+    bool known = request->caller != 0;
+    if (request->route && request->route->scope == SOMA_SCOPE_NONE)
+        return;
+    int wait = soma_rates_take(
+        request->worker->web->rates,
+        known ? request->caller : soma_rate_address(address), request->started);
+    if (!wait)
+        return;
+    request->reply.allow = request->reply.challenge = NULL;
+    request->reply.retry_after = wait;
+    soma_reply_error(request, 429, "too_many_requests",
+                     "more than %g requests a second %s",
+                     request->worker->web->options.rate_limit,
+                     known ? "with this key" : "from this address");
 }
 
 static bool

@@ -22,6 +22,7 @@
  */
 #include "server/web/http_parts.h"
 
+#include "server/web/cors.h"
 #include "server/web/head.h"
 #include "server/web/http_head.h"
 #include "server/web/inflate.h"
@@ -116,6 +117,14 @@ take_argument(void *arg, enum MHD_ValueKind kind, const char *name,
     return MHD_YES;
 }
 
+static const struct sockaddr *
+address_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    return info ? info->client_addr : NULL;
+}
+
 /* False: the answer goes out now, whatever of the body is still to come. A
  * refused body is read and thrown away only if it is short. */
 static bool
@@ -130,23 +139,74 @@ begin(http_request *self, const char *method, const char *url,
     MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND,
                               take_argument, request);
     soma_head_take_trace(&head, request);
+    request->reply.close = head.encodings && soma_head_forgives_chunks();
     soma_head_check(&head, request);
     if (!request->reply.status &&
-        !soma_head_is_well_formed(request->connection, version,
+        !soma_head_is_well_formed(request->connection, method, url, version,
                                   self->peer ? self->peer->after_uri : NULL))
         soma_head_refuse_form(request);
+    if (!request->reply.status && self->peer && self->peer->odd_target)
+        soma_head_refuse_target(request);
     if (!request->reply.status)
         soma_head_check_target(request, url);
+    if (!request->reply.status)
+        soma_cors_take(&head, request, method, url);
     if (!request->reply.status)
         soma_head_check_key(&head, request);
     if (!request->reply.status)
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status)
         soma_head_check_access(&head, request);
+    if (request->worker->web->rates && !request->reply.close &&
+        !request->reply.methods)
+        soma_head_check_rate(request, address_of(request->connection));
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);
     self->refused = request->reply.status != 0;
     return !self->refused || (!request->reply.close && head.size <= DISCARD);
+}
+
+static void
+add_cors_headers(struct MHD_Response *response, const soma_request *request)
+{
+    const char *origins = request->worker->web->options.cors_origins;
+    const soma_reply *reply = &request->reply;
+    if (!origins)
+        return;
+    if (*origins != '*')
+        MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    if (!reply->origin)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Origin",
+                            reply->origin);
+    MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                            "Retry-After, Inference-Header-Content-Length");
+    if (!reply->methods)
+        return;
+    MHD_add_response_header(response, "Access-Control-Allow-Methods",
+                            reply->methods);
+    MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                            "Authorization, Content-Type, Content-Encoding, "
+                            "Idempotency-Key, Inference-Header-Content-Length, "
+                            "traceparent");
+    MHD_add_response_header(response, "Access-Control-Max-Age", "600");
+}
+
+/* For browsers: what it is, is what it says (of JSON they do not guess); and
+ * the page runs in no frame. */
+static void
+add_security_headers(struct MHD_Response *response, const soma_reply *reply)
+{
+    if (!strcmp(reply->type, "application/json"))
+        return;
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (strncmp(reply->type, "text/html", 9) != 0)
+        return;
+    MHD_add_response_header(response, "X-Frame-Options", "DENY");
+    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    if (reply->policy)
+        MHD_add_response_header(response, "Content-Security-Policy",
+                                reply->policy);
 }
 
 static void
@@ -155,14 +215,10 @@ add_headers(struct MHD_Response *response, const soma_request *request)
     const soma_reply *reply = &request->reply;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
                             reply->type);
+    add_security_headers(response, reply);
+    add_cors_headers(response, request);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
-    if (reply->policy) {
-        MHD_add_response_header(response, "Content-Security-Policy",
-                                reply->policy);
-        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    }
     if (reply->challenge)
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
                                 reply->challenge);
@@ -307,8 +363,10 @@ soma_http_on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     soma_peer *peer = peer_of(connection);
     (void)arg;
-    if (peer)
+    if (peer) {
         peer->after_uri = uri + strlen(uri) + 1;
+        peer->odd_target = !soma_head_is_target(uri);
+    }
     return NULL;
 }
 

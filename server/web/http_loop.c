@@ -11,6 +11,7 @@
 
 #include "server/engine/log.h"
 #include "server/web/listen.h"
+#include "server/web/tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,9 +49,14 @@ open_daemon(soma_worker *worker, soma_error *err)
 {
     struct soma_http *http = worker->http;
     const soma_web_options *o = &worker->web->options;
+    void *certificate = soma_tls_callback();
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, certificate},
+        {MHD_OPTION_END, 0, NULL}};
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-        NULL, soma_http_on_request, worker, MHD_OPTION_EXTERNAL_LOGGER,
+        (certificate ? MHD_USE_TLS : 0) | MHD_USE_EPOLL |
+            MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+        0, NULL, NULL, soma_http_on_request, worker, MHD_OPTION_EXTERNAL_LOGGER,
         on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET, http->listener,
         MHD_OPTION_NOTIFY_COMPLETED, soma_http_on_completed, worker,
         MHD_OPTION_URI_LOG_CALLBACK, soma_http_on_uri, worker,
@@ -60,7 +66,8 @@ open_daemon(soma_worker *worker, soma_error *err)
         MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         (unsigned)per_worker(o->max_connections_per_address, o->workers),
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)o->idle_timeout,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
+        MHD_OPTION_ARRAY, certificate ? tls : tls + 1, MHD_OPTION_END);
     if (!http->daemon)
         return soma_error_set(err, SOMA_E_IO,
                               "the HTTP library did not start: %s",
@@ -91,7 +98,8 @@ soma_http_open(soma_worker *worker, soma_error *err)
     char first[8];
     http->peers = (soma_peers){.epoll = http->epoll,
                                .idle = options->idle_timeout,
-                               .request = options->request_timeout};
+                               .request = options->request_timeout,
+                               .told = !soma_tls_callback()};
     if (worker->index > 0) {
         snprintf(first, sizeof first, "%d",
                  soma_http_port(&worker->web->workers[0]));
@@ -142,8 +150,8 @@ shortest_wait(const struct soma_http *http, const soma_worker *worker)
     if (MHD_get_timeout(http->daemon, &milliseconds) == MHD_YES &&
         (timeout < 0 || milliseconds < (unsigned)timeout))
         timeout = milliseconds > 60000 ? 60000 : (int)milliseconds;
-    /* While draining, look again now and then whether all is done. */
-    if (atomic_load(&worker->web->draining) && (timeout < 0 || timeout > 20))
+    /* While stopping, look again now and then whether all is done. */
+    if (atomic_load(&worker->web->stopping) && (timeout < 0 || timeout > 20))
         timeout = 20;
     return timeout;
 }
@@ -177,11 +185,11 @@ soma_http_run(void *arg)
         if (!busy)
             wait_for_work(http, worker);
         soma_peers_look(&http->peers, soma_clock_ticks());
-        if (atomic_load(&worker->web->draining) && !quiet) {
+        if (atomic_load(&worker->web->stopping) && !quiet) {
             /* No new connections; what is open goes on. */
             quiet = true;
             deadline = soma_clock_ticks() +
-                       (uint64_t)worker->web->options.drain * 1000000;
+                       (uint64_t)worker->web->options.stop_seconds * 1000000;
             int fd = MHD_quiesce_daemon(http->daemon);
             if (fd >= 0)
                 close(fd);

@@ -1,11 +1,24 @@
 #include "server/web/http_peers.h"
 
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { SECOND = 1000000, SWEEP_MS = 1000, UNREAD_MS = 20 };
+enum {
+    SECOND = 1000000,
+    SWEEP_MS = 1000,
+    UNREAD_MS = 20,
+    /* What came so soon after a phase's begin may belong to the one before. */
+    BEFORE = 50000,
+};
+
+#define TOO_SLOW                                                               \
+    "{\"error\":\"the request did not come in time\","                         \
+    "\"code\":\"request_timeout\"}"
 
 soma_peer *
 soma_peers_add(soma_peers *peers, void *connection, int fd)
@@ -47,7 +60,8 @@ soma_peer_enters(soma_peer *peer, soma_phase phase, uint64_t now)
     if (!peer)
         return;
     peer->phase = phase;
-    peer->since = now;
+    peer->since = phase == SOMA_PEER_READING && peer->begun ? peer->begun : now;
+    peer->begun = 0;
 }
 
 void
@@ -73,14 +87,46 @@ find_end(soma_peers *peers, soma_peer *peer)
     MHD_resume_connection(peer->connection);
 }
 
+/* The library tells of a head only when it is complete; the kernel knows
+ * whether anything has come at all. A TLS handshake counts, too. */
+static void
+find_begin(soma_peer *peer, uint64_t now)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    if (peer->phase != SOMA_PEER_IDLE || peer->begun ||
+        getsockopt(peer->fd, IPPROTO_TCP, TCP_INFO, &info, &size))
+        return;
+    uint64_t silence = (uint64_t)info.tcpi_last_data_recv * 1000;
+    if (now - peer->since > silence + BEFORE)
+        peer->begun = now;
+}
+
+/* Nothing of an answer is under way yet, so this one is whole. */
+static void
+tell(const soma_peer *peer)
+{
+    static const char text[] = "HTTP/1.1 408 Request Timeout\r\n"
+                               "Connection: close\r\n"
+                               "Content-Type: application/json\r\n"
+                               "Content-Length: %zu\r\n\r\n" TOO_SLOW;
+    char answer[sizeof text + 8];
+    int size = snprintf(answer, sizeof answer, text, sizeof TOO_SLOW - 1);
+    send(peer->fd, answer, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void
 cut_off_slow(const soma_peers *peers, const soma_peer *peer, uint64_t now)
 {
-    int most =
-        peers->request + (peer->phase == SOMA_PEER_IDLE ? peers->idle : 0);
-    if (peer->phase != SOMA_PEER_SERVED && now > peer->since &&
-        now - peer->since > (uint64_t)most * SECOND)
-        shutdown(peer->fd, SHUT_RDWR);
+    bool silent = peer->phase == SOMA_PEER_IDLE && !peer->begun;
+    uint64_t since = peer->begun ? peer->begun : peer->since;
+    int most = peers->request + (silent ? peers->idle : 0);
+    if (peer->phase == SOMA_PEER_SERVED || now <= since ||
+        now - since <= (uint64_t)most * SECOND)
+        return;
+    if (peers->told && !silent && peer->phase != SOMA_PEER_REPLIED)
+        tell(peer);
+    shutdown(peer->fd, SHUT_RDWR);
 }
 
 void
@@ -92,8 +138,10 @@ soma_peers_look(soma_peers *peers, uint64_t now)
     for (soma_peer *peer = peers->all; peer; peer = peer->next) {
         if (peer->ended)
             find_end(peers, peer);
-        if (sweep)
+        if (sweep) {
+            find_begin(peer, now);
             cut_off_slow(peers, peer, now);
+        }
     }
     if (sweep)
         peers->swept = now;

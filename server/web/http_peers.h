@@ -27,16 +27,19 @@ typedef struct soma_peer {
     int fd;
     soma_phase phase;
     uint64_t since;        /* when the phase began, ticks (clock.h) */
+    uint64_t begun;        /* when some of a head had come; 0: nothing has */
     bool ended;            /* it sends no more */
     const char *after_uri; /* of its request's first line, see http_head.h */
+    bool odd_target;       /* it holds what no target may */
     struct soma_peer *next, **link;
 } soma_peer;
 
 typedef struct soma_peers {
     int epoll;   /* where ends are reported, with the peer as data.ptr */
     int idle;    /* seconds: silence before a request */
-    int request; /* seconds: for its body to come, and for its reply to be
-                    taken; of its head, beyond the silence before it */
+    int request; /* seconds: for a request to come, from its first byte on,
+                    and for its reply to be taken */
+    bool told;   /* who is too slow with a request gets a 408: not over TLS */
     soma_peer *all;
     int ended;      /* how many of them */
     uint64_t swept; /* when slow ones were last looked for */

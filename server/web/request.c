@@ -137,7 +137,10 @@ make_room(soma_request *request, size_t room)
 bool
 soma_request_expect(soma_request *request, size_t size)
 {
-    return size < request->body_room || make_room(request, size + 1);
+    if (size >= request->body_room && !make_room(request, size + 1))
+        return false;
+    request->body[0] = '\0'; /* should nothing come, it is not the last one's */
+    return true;
 }
 
 bool

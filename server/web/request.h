@@ -27,6 +27,8 @@ typedef struct soma_reply {
     const char *type;      /* Content-Type; a constant */
     const char *allow;     /* for 405; a constant */
     const char *challenge; /* WWW-Authenticate, for 401; a constant */
+    const char *origin;    /* whose pages may read it; NULL: see cors.h */
+    const char *methods;   /* of a preflight's answer, or NULL; a constant */
     const char *policy;    /* Content-Security-Policy; a constant */
     int retry_after;       /* seconds; 0: no such header */
     bool close;            /* end the connection with it */
@@ -41,6 +43,7 @@ typedef struct soma_request {
     void *connection; /* the protocol library's */
     const struct soma_route *route;
     uint64_t id;
+    uint64_t caller;  /* whose key it has, for the limit of rate.h; 0: none */
     uint64_t started; /* monotonic, microseconds */
     uint64_t decoded; /* the same, of a prediction: when its rows stood */
     uint64_t passing; /* microseconds of its forward passes, of rows at x */

@@ -201,6 +201,12 @@ allow_of(const char *path)
     return post ? "POST" : NULL;
 }
 
+const char *
+soma_route_methods(const soma_request *request, const char *path)
+{
+    return allow_of(soma_alias_path(request, path));
+}
+
 const soma_route *
 soma_route_find(soma_request *request, const char *method, const char *path)
 {

@@ -28,6 +28,9 @@ const soma_route *soma_route_at(int i);
 const char *soma_route_label(int i);
 int soma_route_index(const soma_route *route);
 
+/* "GET, HEAD, POST": what a path takes; NULL: there is no such path. */
+const char *soma_route_methods(const soma_request *request, const char *path);
+
 /* Whether bodies are read by their Content-Type; the protocols below /v1 and
  * /v2 say themselves what they are. */
 bool soma_route_is_typed(const soma_route *route);

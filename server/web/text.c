@@ -44,22 +44,49 @@ soma_text_put(soma_text *text, const char *string)
     soma_text_bytes(text, string, strlen(string));
 }
 
+/* Bytes of the UTF-8 character at `s`, 0: it is none (RFC 3629: nothing longer
+ * than needed, no surrogates, nothing beyond U+10FFFF). */
+static size_t
+character(const unsigned char *s)
+{
+    size_t size = s[0] < 0x80                   ? 1
+                  : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                  : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+                  : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                                : 0;
+    for (size_t i = 1; i < size; i++)
+        if ((s[i] & 0xc0) != 0x80) /* also the NUL of the end */
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90))
+        return 0;
+    return size;
+}
+
+static bool
+is_plain(unsigned char c)
+{
+    return c >= 0x20 && c != '"' && c != '\\' && c < 0x80;
+}
+
 void
 soma_text_quote(soma_text *text, const char *string)
 {
     soma_text_put(text, "\"");
     while (*string) {
-        size_t plain = 0;
-        while ((unsigned char)string[plain] >= 0x20 && string[plain] != '"' &&
-               string[plain] != '\\')
+        size_t plain = 0, more;
+        while (is_plain((unsigned char)string[plain]))
             plain++;
+        while ((more = character((const unsigned char *)string + plain)) > 1)
+            plain += more;
         soma_text_bytes(text, string, plain);
         string += plain;
-        if (!*string)
-            break;
-        char escaped[8];
+        if (plain)
+            continue;
+        char escaped[8] = "\\ufffd";
         unsigned char c = (unsigned char)*string++;
-        snprintf(escaped, sizeof escaped, c < 0x20 ? "\\u%04x" : "\\%c", c);
+        if (c < 0x80)
+            snprintf(escaped, sizeof escaped, c < 0x20 ? "\\u%04x" : "\\%c", c);
         soma_text_put(text, escaped);
     }
     soma_text_put(text, "\"");

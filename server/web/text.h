@@ -20,7 +20,9 @@ void soma_text_clear(soma_text *text); /* keeps its memory */
 void soma_text_bytes(soma_text *text, const void *bytes, size_t size);
 void soma_text_put(soma_text *text, const char *string);
 
-/* A JSON string, quoted and escaped; `string` is UTF-8. */
+/* A JSON string, quoted and escaped. What is not UTF-8 in it (a path, a header,
+ * a message that was cut) becomes U+FFFD, byte by byte: JSON has no other
+ * encoding. */
 void soma_text_quote(soma_text *text, const char *string);
 
 void soma_text_whole(soma_text *text, uint64_t value);

@@ -25,10 +25,12 @@ typedef struct soma_web_options {
     size_t max_body; /* bytes */
     int max_rows;    /* of one request */
     int max_connections, max_connections_per_address;
+    double rate_limit;        /* requests a second, rate.h; 0: none */
+    const char *cors_origins; /* cors.h, or NULL */
     size_t request_memory;    /* bytes, see soma_request_charge */
     int idle_timeout;         /* seconds */
     int request_timeout;      /* the same */
-    int drain;                /* seconds that stopping may take */
+    int stop_seconds;         /* that requests may take when it stops */
     double max_learning_rate; /* that a request may ask for */
     /* Further paths, or NULL: of /ping and of /invocations */
     const char *health_route, *predict_route;
@@ -37,10 +39,13 @@ typedef struct soma_web_options {
 /* What all workers share. */
 typedef struct soma_web {
     soma_web_options options;
-    struct soma_keys *keys; /* keys.h; NULL: everyone may do everything */
+    struct soma_keys *keys;   /* keys.h; NULL: everyone may do everything */
+    struct soma_rates *rates; /* rate.h; NULL: there is no limit */
     soma_registry *registry;
     struct soma_worker *workers; /* [options.workers] */
-    atomic_bool ready, draining;
+    atomic_bool ready;
+    atomic_bool draining; /* it will stop: nobody should begin anything */
+    atomic_bool stopping; /* it takes no more connections */
 } soma_web;
 
 typedef struct soma_worker {

@@ -5,6 +5,7 @@ found lies beside them and is left alone. Needs only Python and libturbojpeg.
 """
 import ctypes
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -229,5 +230,95 @@ def journals():
     put("journal_file", "version", b"\1" + patch(60, b"\0\0\0\x63"))
 
 
-for make in (tensors, checkpoints, datasets, numpy, pictures, journals):
+REQUESTS = {
+    "predict": b'POST /predict\nContent-Type: application/json\n\n'
+               b'{"pixels":[1,2,3,4],"top_k":2}',
+    "list": b'POST /models/tiny/predict\n\n{"pixels":[[1,2,3,4],[5,6,7,8]],'
+            b'"remember":true}',
+    "train": b'POST /train\nIdempotency-Key: k1\n\n'
+             b'{"pixels":[1,2,3,4],"label":"dog"}',
+    "examples": b'POST /train?learning_rate=0.1\n\n{"examples":[{"pixels":'
+                b'[9,2,3,4],"label":1},{"pixels":[1,2,3,4],"label":2}]}',
+    "bytes": b"POST /predict?top_k=1\nContent-Type: application/octet-stream"
+             b"\n\nabcdefgh",
+    "label": b"POST /train?label=cat\nContent-Type: application/octet-stream"
+             b"\n\nabcd",
+    "history": b"GET /models/tiny/examples?after=1&limit=3&pixels=true\n\n",
+    "rollback": b'POST /models/tiny/rollback\n\n{"version":0}',
+    "fork": b'POST /models/tiny/fork\n\n{"name":"two"}',
+    "promote": b'POST /models/tiny/promote\n\n{"challenger":"two"}',
+    "remove": b"DELETE /models/tiny\n\n",
+    "head": b"HEAD /models/%74iny\nHost: a\n\n",
+    "two-lengths": b"POST /predict\nContent-Length: 1\nContent-Length: 2\n\n{}",
+    "huge-length": b"POST /predict\nContent-Length: 99999999999999999999\n\n",
+    "gzip": b"POST /predict\nContent-Encoding: gzip\n\n" +
+            gzip.compress(b'{"pixels":[1,2,3,4]}', mtime=0),
+    "gzip-bomb": b"POST /predict\nContent-Encoding: gzip\n\n" +
+                 gzip.compress(bytes(3 << 20), mtime=0),
+    "deflate": b"POST /predict\nContent-Encoding: deflate\n\n" +
+               zlib.compress(b'{"pixels":[1,2,3,4]}'),
+    "metrics": b"GET /metrics\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c"
+               b"-b7ad6b7169203331-01\n\n",
+    "unknown": b"GET /a/%00/%ff\n\n",
+    "not-allowed": b"PUT /predict\n\n",
+    "stats": b"GET /v2/models/tiny/stats\n\n",
+    "config": b"GET /v2/models/tiny/versions/0/config\n\n",
+    "index": b'POST /v2/repository/index\n\n{"ready":true}',
+    "unload": b"POST /v2/repository/models/tiny/unload\n\n{}",
+    "load": b'POST /v2/repository/models/x/load\n\n{"parameters":{}}',
+    "logging": b'POST /v2/logging\n\n{"log_verbose_level":1}',
+    "status": b"GET /v1/models/tiny\n\n",
+    "tfs": b'POST /v1/models/tiny:predict\n\n{"instances":[[1,2,3,4]]}',
+    "oip": b'POST /v2/models/tiny/infer\n\n{"inputs":[{"name":"input","shape":'
+           b'[1,4],"datatype":"FP32","data":[1,2,3,4]}]}',
+}
+
+
+def requests():
+    for name, text in REQUESTS.items():
+        put("request", name, text)
+    put("request", "npy", b"POST /predict\nContent-Type: application/x-npy\n\n"
+        + npy("|u1", (2, 4), bytes(8)))
+    put("request", "png", b"POST /predict\nContent-Type: image/png\n\n" +
+        png(2, 2, 8, 0, b"\0\1\2\0\3\4"))
+    plain = (b'{"id":"7","inputs":[{"name":"input","shape":[2,4],"datatype":'
+             b'"FP32","data":[[1,2,3,4],[5,6,7,8]]}],"outputs":[{"name":'
+             b'"output","parameters":{"classification":2}}]}')
+    put("oip", "json", b"\0" + plain)
+    put("oip", "uint8", b"\0" + plain.replace(b"FP32", b"UINT8"))
+    put("oip", "parameters", b'\0{"parameters":{"binary_data_output":true},'
+        b'"inputs":[{"name":"input","shape":[4],"datatype":"INT64","data":'
+        b'[1,2,3,4]}]}')
+    for kind, values in (("FP32", f32(1, 2, 3, 4)), ("UINT8", b"abcd"),
+                         ("FP64", struct.pack("<4d", 1, 2, 3, 4)),
+                         ("FP16", b"\0\x3c" * 4)):
+        text = json.dumps({
+            "inputs": [{"name": "input", "shape": [1, 4], "datatype": kind,
+                        "parameters": {"binary_data_size": len(values)}}],
+            "outputs": [{"name": "output",
+                         "parameters": {"binary_data": True}}]}).encode()
+        put("oip", "binary-" + kind.lower(),
+            b"\1" + struct.pack("<H", len(text)) + text + values)
+    put("oip", "header-too-long", b"\1\xff\xff{}")
+    put("tfs", "rows", b'\0{"instances":[[1,2,3,4],[5,6,7,8]]}')
+    put("tfs", "columns", b'\1{"inputs":[[1,2,3,4]],"signature_name":'
+        b'"serving_default"}')
+    put("tfs", "named", b'\0{"instances":[{"input":[1,2,3,4]}]}')
+    put("tfs", "b64", b'\0{"instances":[{"b64":"YWJjZA=="}]}')
+    put("tfs", "classify", b'\2{"examples":[{"input":[1,2,3,4]}]}')
+    put("tfs", "regress", b'\3{"examples":[{"input":[1,2,3,4]}]}')
+    put("tfs", "torch", b'\4{"data":[1,2,3,4]}')
+    put("tfs", "invoke", b'\5{"instances":[[1,2,3,4]]}')
+
+
+def keys():
+    digest = hashlib.sha256(b"secret").hexdigest().encode()
+    put("keys", "one", b"Bearer secret\na train " + digest + b"\n")
+    put("keys", "more", b"bearer  secret\n# no key\n\nb predict,train,admin " +
+        digest.upper() + b"\r\nc predict " + bytes(digest[::-1]))
+    put("keys", "bad", b"Basic x\na write 00\n")
+
+
+for make in (tensors, checkpoints, datasets, numpy, pictures, journals,
+             requests, keys):
     make()

@@ -66,9 +66,10 @@ read_log(const server *s, char *text, size_t size)
 }
 
 void
-start_server(server *s, const char *const *arguments)
+start_tls_server(server *s, const char *authority, const char *const *arguments)
 {
     memset(s, 0, sizeof *s);
+    s->authority = authority;
     signal(SIGPIPE, SIG_IGN);
     const char *url = getenv("SOMA_URL");
     if (url) {
@@ -87,16 +88,23 @@ start_server(server *s, const char *const *arguments)
     for (int i = 0; i < 600; i++) {
         char text[1 << 16]; /* each model that recovers has a line before */
         read_log(s, text, sizeof text);
-        const char *at = strstr(text, "http://127.0.0.1:");
+        const char *at = strstr(text, "://127.0.0.1:");
         if (at && strchr(at, '\n')) {
-            s->port = atoi(at + strlen("http://127.0.0.1:"));
-            snprintf(s->url, sizeof s->url, "http://127.0.0.1:%d", s->port);
+            s->port = atoi(at + strlen("://127.0.0.1:"));
+            snprintf(s->url, sizeof s->url, "http%s://127.0.0.1:%d",
+                     authority ? "s" : "", s->port);
             return;
         }
         assert_int_equal(waitpid(s->pid, NULL, WNOHANG), 0);
         nap(50);
     }
     fail_msg("the server did not start");
+}
+
+void
+start_server(server *s, const char *const *arguments)
+{
+    start_tls_server(s, NULL, arguments);
 }
 
 long
@@ -246,6 +254,8 @@ ask_over(void *curl, const server *s, const char *method, const char *path,
         headers = curl_slist_append(headers, header);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    if (s->authority)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, s->authority);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);

@@ -22,7 +22,8 @@ typedef struct server {
     pid_t pid; /* 0: not ours */
     char url[64];
     int port;
-    char log[64]; /* path of what it wrote to stderr */
+    const char *authority; /* path of who certifies it, of https; or NULL */
+    char log[64];          /* path of what it wrote to stderr */
 } server;
 
 /* Whether tests run against a server that is not ours; prints the line. */
@@ -31,6 +32,10 @@ bool foreign_server(const char *test);
 /* Starts one with the shipped models and these further arguments (NULL ends
  * them), and waits for it; or uses SOMA_URL. */
 void start_server(server *s, const char *const *arguments);
+
+/* The same with HTTPS, by a certificate that this file certifies. */
+void start_tls_server(server *s, const char *authority,
+                      const char *const *arguments);
 
 /* Runs the program with these arguments until its end; its exit code, and
  * its stderr in text. */

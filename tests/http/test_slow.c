@@ -218,7 +218,7 @@ who_drips_is_cut_off(void **state)
     (void)state;
     if (skipped("slow clients"))
         return;
-    start("1", "1");
+    start("3600", "1");
     int before = descriptors();
     drip("GET /");
     drip("GET /healthz HTTP/1.1\r\nHost: a\r\nX: ");
@@ -227,6 +227,40 @@ who_drips_is_cut_off(void **state)
          "Content-Length: 1000000\r\n\r\n");
     expect_answer();
     expect_descriptors(before);
+}
+
+/* One that stops within a request is told why its connection ends; one that
+ * has sent nothing keeps it. */
+static void
+who_is_late_is_told(void **state)
+{
+    static const char *const late[] = {
+        "POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 784\r\n\r\nabc",
+        "POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        "\r\n2",
+        "GET /healthz HTTP/1.1\r\nHost: a\r\n",
+    };
+    (void)state;
+    if (skipped("late requests"))
+        return;
+    start("3600", "1");
+    int idle = open_one();
+    for (size_t i = 0; i < sizeof late / sizeof *late; i++) {
+        char text[512];
+        int fd = open_one();
+        pause_ms(200); /* it idles before */
+        assert_true(put(fd, late[i]));
+        struct pollfd one = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&one, 1, PATIENCE_MS), 1);
+        ssize_t got = recv(fd, text, sizeof text - 1, 0);
+        text[got > 0 ? got : 0] = '\0';
+        if (!strstr(text, "HTTP/1.1 408") || !strstr(text, "request_timeout"))
+            fail_msg("%s... was answered: %s", late[i], text);
+        assert_int_equal(recv(fd, text, sizeof text, 0), 0);
+        close(fd);
+    }
+    assert_false(is_closed(idle, 1));
+    close(idle);
 }
 
 static void
@@ -351,6 +385,7 @@ main(void)
         cmocka_unit_test_teardown(who_has_left_is_let_go, tear_down),
         cmocka_unit_test_teardown(half_closed_is_answered, tear_down),
         cmocka_unit_test_teardown(who_drips_is_cut_off, tear_down),
+        cmocka_unit_test_teardown(who_is_late_is_told, tear_down),
         cmocka_unit_test_teardown(who_does_not_read_is_cut_off, tear_down),
         cmocka_unit_test_teardown(a_thousand_idle_ones, tear_down),
         cmocka_unit_test_teardown(pipelining_without_end, tear_down),

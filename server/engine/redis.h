@@ -1,0 +1,58 @@
+/* A connection to a Redis (or Valkey) server, through hiredis. One thread at a
+ * time uses it. Calls wait for the server, TIMEOUT milliseconds at most.
+ */
+#ifndef SOMA_ENGINE_REDIS_H
+#define SOMA_ENGINE_REDIS_H
+
+#include "core/status.h"
+
+#include <hiredis/hiredis.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct soma_redis {
+    redisContext *context; /* NULL: not connected */
+    char *host, *user, *password;
+    int port, db;
+    char name[320]; /* for people: host:port/db, without user and password */
+} soma_redis;
+
+/* A command. Zero-initialised: nothing; what is added is copied. */
+typedef struct soma_redis_command {
+    char *bytes;
+    size_t size, room;
+    size_t *lengths;
+    int count, length_room;
+    int failed; /* memory ran out */
+} soma_redis_command;
+
+/* redis://[[USER:]PASSWORD@]HOST[:PORT][/DB], %XX allowed in USER and
+ * PASSWORD. SOMA_E_ARGUMENT: it is none; the text does not repeat it, since it
+ * may hold a password. */
+soma_status soma_redis_parse(soma_redis *redis, const char *url,
+                             soma_error *err);
+
+/* Connects anew, signs in and selects the database. SOMA_E_IO. */
+soma_status soma_redis_connect(soma_redis *redis, soma_error *err);
+void soma_redis_close(soma_redis *redis);
+
+void soma_redis_add(soma_redis_command *command, const void *data, size_t size);
+void soma_redis_text(soma_redis_command *command, const char *text);
+void soma_redis_number(soma_redis_command *command, int64_t number);
+void soma_redis_clear(soma_redis_command *command);
+
+/* Sends it, and gives up the connection when that fails. The reply is to be
+ * freed with freeReplyObject; NULL: failed. SOMA_E_NO_SPACE: the server's
+ * memory is full, nothing was written. SOMA_E_IO: whether it was done is not
+ * known, except where the server refused it (NOSCRIPT and the like): then the
+ * connection stays. */
+redisReply *soma_redis_do(soma_redis *redis, const soma_redis_command *command,
+                          soma_error *err);
+
+/* The same for a command of words with spaces between. */
+redisReply *soma_redis_say(soma_redis *redis, const char *words,
+                           soma_error *err);
+
+#endif

@@ -1,0 +1,191 @@
+/* A journal that other replicas append to, too. Its order is the order of
+ * learning: what others appended is learned here before anything is appended
+ * after it, and all learn the same records by the same arithmetic.
+ */
+#include "server/engine/trainer_parts.h"
+
+#include "server/engine/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Milliseconds: between looks at the journal, and between tries to reach it. */
+enum { LOOK = 25, AGAIN = 200 };
+
+void
+soma_trainer_nap(soma_trainer *trainer)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += LOOK * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(&trainer->more, &trainer->lock, &until);
+}
+
+/* ---- Joining ---- */
+
+static void
+leave(soma_trainer *trainer)
+{
+    if (trainer->journal)
+        trainer->journal->backend->close(trainer->journal);
+    trainer->journal = NULL;
+    soma_learner_free(trainer->learner);
+    trainer->learner = NULL;
+    trainer->troubled = false;
+}
+
+static soma_status
+check_base(soma_trainer *trainer, const char *digest, soma_error *err)
+{
+    soma_journal_info info;
+    soma_status status =
+        trainer->journal->backend->info(trainer->journal, &info, err);
+    if (status || (!strcmp(info.base, digest) &&
+                   info.size == trainer->base->spec.input.size))
+        return status;
+    return soma_error_set(err, SOMA_E_CONFLICT,
+                          "the shared journal of %s began with another model "
+                          "file than this replica has. Give all replicas the "
+                          "same file, or serve the new one under a name of its "
+                          "own",
+                          trainer->pupil.name);
+}
+
+/* One of all replicas makes it. */
+static soma_status
+open_or_make(soma_trainer *trainer, soma_error *err)
+{
+    const char *url = trainer->options.journal, *name = trainer->pupil.name;
+    char digest[SOMA_DIGEST_HEX + 1] = "";
+    soma_bytes model = {NULL, 0};
+    soma_journal_base base;
+    soma_status status =
+        soma_trainer_begin_base(trainer, digest, &model, &base, err);
+    if (!status)
+        trainer->journal = soma_journal_redis_open(url, name, err);
+    if (!status && !trainer->journal && err->status == SOMA_E_NOT_FOUND) {
+        status = soma_journal_redis_create(url, name, &base, err);
+        if (!status || status == SOMA_E_CONFLICT) {
+            status = SOMA_OK;
+            trainer->journal = soma_journal_redis_open(url, name, err);
+        }
+    }
+    soma_bytes_free(&model);
+    if (!status && !trainer->journal)
+        status = err->status;
+    return status ? status : check_base(trainer, digest, err);
+}
+
+/* Another replica may have been first, with the same settings: then there is
+ * nothing left to do. */
+static soma_status
+settle_settings(soma_trainer *trainer, soma_error *err)
+{
+    soma_status status = soma_trainer_apply_settings(trainer, err);
+    while (status == SOMA_E_CONFLICT) {
+        status = soma_trainer_catch_up(trainer, err);
+        if (!status)
+            status = soma_trainer_apply_settings(trainer, err);
+    }
+    return status;
+}
+
+static soma_status
+join(soma_trainer *trainer, soma_error *err)
+{
+    soma_status status = open_or_make(trainer, err);
+    if (!status)
+        status = soma_trainer_rebuild(trainer, err);
+    if (!status)
+        status = settle_settings(trainer, err);
+    if (!status)
+        status = soma_trainer_publish(trainer, err);
+    trainer->guard.due = true;
+    if (status)
+        leave(trainer);
+    return status;
+}
+
+static void
+log_joined(const soma_trainer *trainer)
+{
+    char version[24], replayed[24];
+    snprintf(version, sizeof version, "%" PRIu64, trainer->seq);
+    snprintf(replayed, sizeof replayed, "%" PRIu64,
+             atomic_load(&trainer->replay.done));
+    soma_log(SOMA_LOG_INFO, "joined", "model", trainer->pupil.name, "version",
+             version, "replayed", replayed, NULL);
+}
+
+soma_status
+soma_trainer_join(soma_trainer *trainer, bool once, soma_error *err)
+{
+    bool said = false;
+    soma_status status = join(trainer, err);
+    while (status == SOMA_E_IO && !once) {
+        struct timespec pause = {0, AGAIN * 1000000L};
+        if (!said)
+            soma_log(SOMA_LOG_WARNING, "journal-away", "model",
+                     trainer->pupil.name, "text", err->text, NULL);
+        said = true;
+        nanosleep(&pause, NULL);
+        if (atomic_load(&trainer->replay.cancel))
+            return soma_error_set(err, SOMA_E_BUSY, "the server is stopping");
+        status = join(trainer, err);
+    }
+    if (!status)
+        log_joined(trainer);
+    return status;
+}
+
+/* ---- Following ---- */
+
+static soma_status
+look(soma_trainer *trainer, soma_error *err)
+{
+    soma_journal_info info;
+    soma_status status =
+        trainer->journal->backend->info(trainer->journal, &info, err);
+    if (!status && (info.last != trainer->seq || !trainer->learner))
+        status = soma_trainer_catch_up(trainer, err);
+    return status;
+}
+
+soma_status
+soma_trainer_follow(soma_trainer *trainer, soma_error *err)
+{
+    if (!trainer->journal)
+        return soma_trainer_join(trainer, true, err);
+    if (trainer->troubled)
+        return soma_trainer_mend(trainer, err);
+    soma_status status = look(trainer, err);
+    if (status) {
+        trainer->troubled = true;
+        trainer->trouble = *err;
+        soma_log(SOMA_LOG_ERROR, "journal-failed", "model", trainer->pupil.name,
+                 "text", err->text, NULL);
+    }
+    return status;
+}
+
+void
+soma_trainer_watch(soma_trainer *trainer)
+{
+    soma_error err;
+    int64_t now = soma_clock_now();
+    bool due = now - trainer->followed >= LOOK || now < trainer->followed;
+    if (!trainer->options.journal || !due)
+        return;
+    uint64_t seq = trainer->seq;
+    bool troubled = trainer->troubled;
+    soma_trainer_follow(trainer, &err);
+    trainer->followed = soma_clock_now();
+    if (trainer->seq != seq || trainer->troubled != troubled)
+        soma_trainer_tell(trainer);
+}
