@@ -362,13 +362,20 @@ build/clients-venv/installed: tests/clients/requirements.txt \
 
 ## page: the page in a headless Chromium; screenshots in build/page/
 .PHONY: page page-deps
-PAGE_PACKAGES := chromium chromium-driver python3 python3-selenium \
+PAGE_PACKAGES := chromium chromium-driver python3 python3-venv python3-selenium \
 	fonts-dejavu-core
 page-deps:
 	$(Q)sh tests/install.sh $(PACKAGES) $(PAGE_PACKAGES)
 
+# For axe-core, which the package brings; the rest is Debian's.
+build/page-venv/installed: tests/page/requirements.txt
+	@rm -rf $(@D) && mkdir -p build
+	$(Q)/usr/bin/python3 -m venv $(@D) && \
+		$(@D)/bin/pip install -q --no-deps -r $<
+	@touch $@
+
 page: page-deps
-	$(Q)$(MAKE) --no-print-directory build
+	$(Q)$(MAKE) --no-print-directory build build/page-venv/installed
 	$(Q)BUILD=$(BUILD) /usr/bin/python3 tests/page/test_page.py
 
 ## clients: tritonclient, kserve and perf_analyzer, from PyPI, against soma

@@ -31,7 +31,6 @@
     X(samples_js, "samples.js", "server/web/page/samples.js", SCRIPT)          \
     X(bars_js, "bars.js", "server/web/page/bars.js", SCRIPT)                   \
     X(inside_js, "inside.js", "server/web/page/inside.js", SCRIPT)             \
-    X(network_js, "network.js", "server/web/page/network.js", SCRIPT)          \
     X(watch_js, "watch.js", "server/web/page/watch.js", SCRIPT)                \
     X(teach_js, "teach.js", "server/web/page/teach.js", SCRIPT)                \
     CLOTHES(X)

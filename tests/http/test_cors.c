@@ -156,7 +156,8 @@ security_headers(void **state)
            "Content-Type: text/html; charset=utf-8\r\n",
            "X-Content-Type-Options: nosniff\r\n", "X-Frame-Options: DENY\r\n",
            "Referrer-Policy: no-referrer\r\n",
-           "Content-Security-Policy: ", "frame-ancestors 'none'");
+           "Content-Security-Policy: default-src 'none'; script-src 'self'; ",
+           "; frame-ancestors 'none'\r\n");
     EXPECT(&plain, "GET /metrics", "", "nosniff", "!X-Frame-Options");
     EXPECT(&plain, "GET /models", "", "!X-Frame-Options");
 }

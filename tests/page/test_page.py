@@ -1,4 +1,5 @@
 """The page in a real browser against the real server. Usage: test_page.py"""
+import glob
 import os
 import sys
 import time
@@ -240,6 +241,19 @@ def busy_slow_and_stopped(page, server):
         proxy.close()
 
 
+def axe(page):
+    """What axe-core finds (`make page` fetches it)."""
+    [script] = glob.glob(os.path.join(
+        ROOT, "build/page-venv/lib/*/site-packages/axe_playwright_python",
+        "axe.min.js"))
+    with open(script) as file:
+        page.js(file.read())
+    found = page.driver.execute_async_script(
+        "axe.run(document).then(arguments[arguments.length - 1])")
+    return [f"{v['id']}: {n['html']} {n['failureSummary']}"
+            for v in found["violations"] for n in v["nodes"]]
+
+
 COLOURS = """
     const canvas = document.querySelector(arguments[0]);
     const copy = new OffscreenCanvas(canvas.width, canvas.height)
@@ -325,6 +339,8 @@ def nothing_is_without_name_or_contrast(page, server):
     for scheme in ("light", "dark"):
         for width in (390, 1280):
             page.look(width, 900, scheme)
+            time.sleep(0.2)  # colours fade
+            same(axe(page), [])
             same(page.js(check), [])
             wide = page.js("return document.documentElement.scrollWidth")
             assert wide <= width, wide

@@ -1,16 +1,16 @@
 // Look inside: the first layer's weights as pictures, what each layer answers,
 // units that take no part, and the pixels that spoke for and against.
-import {conditions, run, spoke, weightsOf} from "./network.js";
+import {bytes, modelPath, post} from "./net.js";
+import {bodyOf} from "./picture.js";
 import {classesOf} from "./bars.js";
 
 const $ = (id) => document.getElementById(id);
 const MOST = 100; // templates shown
-const FEW = 5; // pictures, of which fewer say nothing of a unit
-const HEAVY = 6e6; // parameters; beyond, a button asks for them first
 
-let page = null, model = null, layers = null, version = -1;
-let seen = false, asked = false, busy = false, again = false;
-let tried = []; // of each layer the activations for the samples
+let page = null, seen = false, busy = false, again = false;
+let model = null, version = -1; // of the templates shown
+let templates = null; // [count x ins] weights of the first layer
+let told = null; // what the server explained of the picture on the paper
 
 function colour(name) {
   const text = getComputedStyle(document.documentElement)
@@ -56,169 +56,175 @@ function template(canvas, {width, height, channels}, weights) {
 }
 
 function showTemplates() {
-  const {outs, ins, weight} = layers[0];
-  const count = Math.min(outs, MOST);
+  const {outs, ins, count} = firstLayer();
   const box = $("templates");
   while (box.children.length > count) box.lastChild.remove();
   while (box.children.length < count)
     box.append(document.createElement("canvas"));
   box.setAttribute("aria-label",
     `Weights of ${count} of ${outs} units of the first layer`);
-  const names = layers.length === 1 && outs > 1 ? classesOf(model) : null;
+  const names = model.layers.length === 1 && outs > 1 ? classesOf(model) : null;
   for (let j = 0; j < count; j++) {
-    template(box.children[j], page.look, weight.subarray(j * ins, (j + 1) * ins));
+    template(box.children[j], page.look,
+      templates.subarray(j * ins, (j + 1) * ins));
     box.children[j].title = names ? names[j] : `Unit ${j + 1}`;
   }
-  $("templates-text").textContent = layers.length === 1
+  $("templates-text").textContent = model.layers.length === 1
     ? "One for each answer: the picture that it looks for."
     : `What each unit of the first layer looks for${count < outs
       ? ` (${count} of ${outs})` : ""}. Framed: those that answer to your picture.`;
 }
 
-function showLayers(steps) {
-  $("layers").replaceChildren(...layers.map((layer, l) => {
+function firstLayer() {
+  const outs = model.layers[0].units;
+  return {outs, count: Math.min(outs, MOST),
+    ins: model.input.shape.reduce((a, b) => a * b)};
+}
+
+// The layers that pass something on, and the answer.
+function answersOf() {
+  const last = model.layers.at(-1);
+  const hidden = model.layers.slice(0, -1).map((layer, l) =>
+    ({title: `Layer ${l + 1}`, units: layer.units, activation: layer.activation,
+      values: told?.layers[l].activations}));
+  return [...hidden, {title: "Answer", units: told
+    ? (told.probabilities || told.scores).length : last.units,
+  activation: told?.scores ? "scores" : "probabilities",
+  values: told && (told.probabilities || told.scores)}];
+}
+
+function showLayers() {
+  $("layers").replaceChildren(...answersOf().map((layer) => {
     const box = document.createElement("div");
     const title = document.createElement("h4");
     const canvas = document.createElement("canvas");
     const text = document.createElement("p");
-    const last = l === layers.length - 1;
-    title.textContent = last ? "Answer" : `Layer ${l + 1}`;
+    const {units, values} = layer;
+    title.textContent = layer.title;
     text.className = "quiet fine";
-    const a = steps?.[l].a;
-    const columns = Math.min(layer.outs, layer.outs > 256 ? 64 : 32);
-    const rows = Math.ceil(layer.outs / columns);
-    const most = a ? a.reduce((m, v) => Math.max(m, Math.abs(v)), 1e-9) : 1;
+    const columns = Math.min(units, units > 256 ? 64 : 32);
+    const rows = Math.ceil(units / columns);
+    const most = largest(values || []);
     const track = colour("--track");
-    const values = new Float32Array(columns * rows);
-    if (a) values.set(a.map((v) => v / most));
-    diverging(canvas, columns, rows, values, () => track);
+    const cells = new Float32Array(columns * rows);
+    if (values) cells.set(values.map((v) => v / most));
+    diverging(canvas, columns, rows, cells, () => track);
     canvas.style.aspectRatio = `${columns} / ${rows}`;
     canvas.style.maxWidth = `${columns * .75}rem`;
-    const active = a ? a.filter((v) => Math.abs(v) > most / 50).length : 0;
-    text.textContent = `${layer.outs} units, ${layer.activation}` +
-      (a ? ` \u00b7 ${active} active` : "");
+    const active = (values || []).filter((v) => Math.abs(v) > most / 50).length;
+    text.textContent = `${units} units, ${layer.activation}` +
+      (values ? ` \u00b7 ${active} active` : "");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", text.textContent);
+    canvas.setAttribute("aria-label", `${layer.title}: ${text.textContent}`);
     box.append(title, canvas, text);
     return box;
   }));
 }
 
-// Which units no picture moves: the samples' and this one.
-function showConditions(steps) {
-  const hidden = layers.slice(0, -1);
-  let dead = 0, saturated = 0, all = 0;
-  const marks = hidden.map((layer, l) => {
-    const runs = [...tried.map((t) => t[l].a), ...(steps ? [steps[l].a] : [])];
-    if (runs.length < FEW) return null;
-    const found = conditions(layer.activation, runs);
-    dead += found.dead.size;
-    saturated += found.saturated.size;
-    all += layer.outs;
-    return found;
-  });
-  const pictures = tried.length + (steps ? 1 : 0);
-  $("units").textContent = !hidden.length
+const largest = (values) =>
+  values.reduce((m, v) => Math.max(m, Math.abs(v)), 1e-9);
+
+// Units that take no part in any of the pictures that the server has at hand.
+function showUnits() {
+  const layers = told?.layers || [];
+  const count = (kind) => layers.filter((l) => l.kind === kind)
+    .reduce((sum, l) => sum + l.always_stuck.length, 0);
+  const all = layers.reduce((sum, l) => sum + l.activations.length, 0);
+  const rows = Math.max(0, ...layers.map((l) => l.sampled_rows));
+  const dead = count("dead"), saturated = count("saturated");
+  $("units").textContent = model.layers.length === 1
     ? "This model has no hidden layer: pixels speak to the answers directly."
-    : pictures < FEW ? "A unit that no picture ever moves would be dead: it adds " +
-      "nothing and cannot learn."
-      : saturated ? `${saturated} of ${all} hidden units are saturated: all ` +
-        `${pictures} pictures here drive them to their limit, where they ` +
-        "hardly learn any more. They are dashed."
-        : dead ? `${dead} of ${all} hidden units stay silent for all ` +
-        `${pictures} pictures here. One that is silent for every picture is ` +
-        "dead: it adds nothing and cannot learn. They are dashed."
-          : `No hidden unit is dead or saturated for the ${pictures} pictures here.`;
-  const first = marks[0];
-  const a = hidden.length && steps ? steps[0].a : null;
-  const most = a ? Math.max(...a, 1e-9) : 1;
+    : !told ? "Draw something to see its units at work."
+      : !rows ? "Ask it a little more, and it can tell which units never answer."
+        : saturated ? `${saturated} of ${all} hidden units are saturated: in ` +
+          `all of the last ${rows} pictures they are at their limit, where ` +
+          "they hardly learn any more. They are dashed."
+          : dead ? `${dead} of ${all} hidden units are dead: silent in all of ` +
+            `the last ${rows} pictures, they add nothing and learn nothing. ` +
+            "They are dashed."
+            : `No hidden unit is dead or saturated in the last ${rows} pictures.`;
+  const first = layers[0];
+  const stuck = new Set(first?.always_stuck || []);
+  const most = largest(first?.activations || []);
   [...$("templates").children].forEach((canvas, j) => {
-    canvas.classList.toggle("still",
-      Boolean(first?.dead.has(j) || first?.saturated.has(j)));
-    canvas.classList.toggle("lit", Boolean(a && a[j] > most / 4));
+    canvas.classList.toggle("still", stuck.has(j));
+    canvas.classList.toggle("lit",
+      Boolean(first && first.activations[j] > most / 4));
   });
 }
 
-function showSpoke(steps) {
-  const {pixels, look} = page;
+function showSpoke() {
+  const {look} = page;
   const size = look.width * look.height;
-  const label = steps ? bestOf(steps.at(-1).a) : 0;
-  const parts = steps ? spoke(model, layers, pixels, steps, label) : null;
   const values = new Float32Array(size), grey = new Float32Array(size);
-  for (let i = 0; parts && i < parts.length; i++) {
-    values[i % size] += parts[i];
-    grey[i % size] += pixels[i] / look.channels;
+  for (let i = 0; told && i < told.attribution.length; i++) {
+    values[i % size] += told.attribution[i];
+    grey[i % size] += told.pixels[i] / look.channels;
   }
-  const most = values.reduce((m, v) => Math.max(m, Math.abs(v)), 1e-9);
+  const most = largest(values);
   diverging($("spoke"), look.width, look.height,
     values.map((v) => Math.sign(v) * Math.sqrt(Math.abs(v) / most)), (i) =>
       [1, 1, 1].map(() => 18 + 110 * grey[i]));
-  $("spoke-text").textContent = steps
-    ? `Pixels that spoke for \u201c${classesOf(model)[label]}\u201d, and against it.`
-    : "Draw something to see which pixels count.";
+  $("spoke-text").textContent = told
+    ? `Pixels that spoke for \u201c${classesOf(model)[told.explained.label]}` +
+      "\u201d, and against it." : "Draw something to see which pixels count.";
 }
 
-const bestOf = (a) => a.length === 1 ? Number(a[0] > 0)
-  : a.indexOf(a.reduce((m, v) => Math.max(m, v)));
-
-// How far teaching moved the first layer's weights.
+// How far teaching moved the weights that are shown.
 function moved(before) {
-  if (!before || before[0].weight.length !== layers[0].weight.length) return "";
+  if (!before || before.length !== templates.length) return "";
   let change = 0, size = 0;
-  const from = before[0].weight, to = layers[0].weight;
-  for (let i = 0; i < to.length; i++) {
-    change += (to[i] - from[i]) ** 2;
-    size += from[i] ** 2;
+  for (let i = 0; i < templates.length; i++) {
+    change += (templates[i] - before[i]) ** 2;
+    size += before[i] ** 2;
   }
   return change ? `The last change moved them by ${
     (100 * Math.sqrt(change / size)).toFixed(2)} %.` : "";
 }
 
 function showAll() {
-  if (!layers) return;
-  const steps = page.pixels && run(model, layers, page.pixels);
-  showLayers(steps);
-  showConditions(steps);
-  showSpoke(steps);
+  if (!templates) return;
+  showLayers();
+  showUnits();
+  showSpoke();
 }
 
+// One at a time; of pictures that wait, the newest.
 async function refresh() {
-  if (!seen || !page?.model || document.body.classList.contains("sightless"))
+  if (!seen || !page.model || document.body.classList.contains("sightless"))
     return;
-  const heavy = page.model.parameters > HEAVY && !asked;
-  $("inside-ask").hidden = !heavy;
-  $("inside-body").hidden = heavy;
-  if (heavy) return;
-  if (busy) {
-    again = true;
-    return;
-  }
+  again = busy;
+  if (busy) return;
   busy = true;
   try {
     do {
       again = false;
       await load();
     } while (again);
-  } catch { /* the header says so; the next picture tries again */
-  } finally {
-    busy = false;
-  }
+  } catch { /* the header says so; the next picture tries again */ }
+  busy = false;
 }
 
 async function load() {
-  const wanted = page.model;
+  const {model: wanted, pixels} = page;
   const newest = page.answer?.version ?? wanted.version;
   if (model !== wanted || version !== newest) {
-    const fresh = await weightsOf(wanted);
-    if (page.model !== wanted) {
-      again = true;
-      return;
-    }
-    const before = model === wanted ? layers : null;
-    [model, layers, version] = [wanted, fresh, newest];
-    tried = page.samples.map((s) => run(model, layers, s.pixels));
+    const fresh = await bytes(
+      modelPath(wanted, `/weights?layer=0&units=${Math.min(MOST, wanted.layers[0].units)}`));
+    if (page.model !== wanted) return void (again = true);
+    const before = model === wanted ? templates : null;
+    [model, version, templates] = [wanted, newest, new Float32Array(fresh)];
+    told = null;
     showTemplates();
     $("moved").textContent = moved(before);
+  }
+  if (pixels) {
+    const [type, body] = bodyOf(wanted, [pixels]);
+    const answer = await post(modelPath(wanted, "/explain"), body, type);
+    if (page.model !== wanted) return void (again = true);
+    told = page.pixels ? {...answer, pixels} : null;
+  } else {
+    told = null;
   }
   showAll();
 }
@@ -228,12 +234,8 @@ export function lookInside(shownPage) {
   for (const event of ["picture", "answer"])
     document.addEventListener(event, refresh);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    if (layers) showTemplates();
+    if (templates) showTemplates();
     showAll();
-  });
-  $("inside-load").addEventListener("click", () => {
-    asked = true;
-    refresh();
   });
   new IntersectionObserver((entries) => {
     seen = entries.some((e) => e.isIntersecting);
