@@ -85,14 +85,14 @@ start_tls_server(server *s, const char *authority, const char *const *arguments)
     snprintf(s->log, sizeof s->log, "/tmp/soma-http-XXXXXX");
     close(mkstemp(s->log));
     s->pid = spawn(all, s->log);
+    const char *start = authority ? "https://127.0.0.1:" : "http://127.0.0.1:";
     for (int i = 0; i < 600; i++) {
         char text[1 << 16]; /* each model that recovers has a line before */
         read_log(s, text, sizeof text);
-        const char *at = strstr(text, "://127.0.0.1:");
+        const char *at = strstr(text, start);
         if (at && strchr(at, '\n')) {
-            s->port = atoi(at + strlen("://127.0.0.1:"));
-            snprintf(s->url, sizeof s->url, "http%s://127.0.0.1:%d",
-                     authority ? "s" : "", s->port);
+            s->port = atoi(at + strlen(start));
+            snprintf(s->url, sizeof s->url, "%s%d", start, s->port);
             return;
         }
         assert_int_equal(waitpid(s->pid, NULL, WNOHANG), 0);
