@@ -179,6 +179,11 @@ typedef struct soma_journal_backend {
     /* Reads all that is in it and checks it. SOMA_E_FORMAT says what is
      * damaged first, and where. */
     soma_status (*check)(soma_journal *journal, soma_error *err);
+    /* Of a shared one, else NULL: says which digest the weights of version seq
+     * have here; `first` is what was said first, by whatever replica. What was
+     * said of version `old` may be forgotten. */
+    soma_status (*compare)(soma_journal *journal, uint64_t seq, uint64_t old,
+                           const char *digest, char first[72], soma_error *err);
     void (*close)(soma_journal *journal);
 } soma_journal_backend;
 

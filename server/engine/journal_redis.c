@@ -12,6 +12,7 @@
  *     soma:{M}:checkpoints  sorted by seq: "SEQ:TIME:SIZE:SHA-256"
  *     soma:{M}:states       hash: SEQ -> bytes of that checkpoint
  *     soma:{M}:base         the model file's bytes
+ *     soma:{M}:digests      hash: SEQ -> digest of the weights, now and then
  *     soma:{M}:part:I       a checkpoint that instance I is writing
  *     soma:{M}:writer:I     the last append of instance I
  *
@@ -212,6 +213,7 @@ static const soma_journal_backend backend = {
     .base = soma_stream_base,
     .trim = soma_stream_trim,
     .check = soma_stream_check,
+    .compare = soma_stream_compare,
     .close = stream_close,
 };
 
@@ -232,7 +234,7 @@ make_keys(soma_stream *stream, const char *model)
 {
     static const char *const names[SOMA_STREAM_KEY_COUNT] = {
         "head",        "examples", "leaps", "keys",  "key-times", "lessons",
-        "checkpoints", "states",   "base",  "part:", "writer:"};
+        "checkpoints", "states",   "base",  "part:", "writer:",   "digests"};
     for (int i = 0; i < SOMA_STREAM_KEY_COUNT; i++) {
         bool own = i == SOMA_STREAM_PART || i == SOMA_STREAM_WRITER;
         if (asprintf(&stream->keys[i], "soma:{%s}:%s%s", model, names[i],

@@ -20,6 +20,7 @@ typedef enum soma_stream_key {
     SOMA_STREAM_BASE,
     SOMA_STREAM_PART,   /* of this journal object alone */
     SOMA_STREAM_WRITER, /* the same */
+    SOMA_STREAM_DIGESTS,
     SOMA_STREAM_KEY_COUNT
 } soma_stream_key;
 
@@ -97,5 +98,8 @@ soma_status soma_stream_trim(soma_journal *journal,
                              const soma_journal_policy *policy, int most,
                              bool *more, soma_error *err);
 soma_status soma_stream_check(soma_journal *journal, soma_error *err);
+soma_status soma_stream_compare(soma_journal *journal, uint64_t seq,
+                                uint64_t old, const char *digest,
+                                char first[72], soma_error *err);
 
 #endif

@@ -339,6 +339,29 @@ soma_stream_trim(soma_journal *journal, const soma_journal_policy *policy,
 
 /* ---- Checking ---- */
 
+static const char compare_script[] =
+    "redis.call('HSETNX', KEYS[12], ARGV[1], ARGV[2])\n"
+    "redis.call('HDEL', KEYS[12], ARGV[3])\n"
+    "return redis.call('HGET', KEYS[12], ARGV[1])\n";
+
+soma_status
+soma_stream_compare(soma_journal *journal, uint64_t seq, uint64_t old,
+                    const char *digest, char first[72], soma_error *err)
+{
+    soma_stream *stream = (soma_stream *)journal;
+    soma_redis_command command = {.count = 0};
+    soma_stream_script(stream, &command, compare_script);
+    soma_redis_number(&command, (int64_t)seq);
+    soma_redis_text(&command, digest);
+    soma_redis_number(&command, (int64_t)old);
+    redisReply *reply = soma_stream_do(stream, &command, err);
+    if (!reply)
+        return err->status;
+    snprintf(first, 72, "%s", reply->str ? reply->str : "");
+    freeReplyObject(reply);
+    return SOMA_OK;
+}
+
 static soma_status
 pass_by(const soma_record *record, void *arg, soma_error *err)
 {

@@ -144,6 +144,7 @@ typedef struct soma_trainer_report {
     uint64_t first;      /* oldest version to which one can still roll back from
                             the journal's records alone; 0: all */
     uint64_t checkpoint; /* version of the newest one */
+    bool differs;        /* from the other replicas; err says how */
     int active, kept, stream; /* examples to rehearse */
     int waiting;              /* examples to be learned */
     /* The guard set: its size (0: there is none); how many of it the model file

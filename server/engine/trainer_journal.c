@@ -29,6 +29,7 @@ soma_trainer_keep_lesson(soma_trainer *trainer, const soma_lesson *lesson,
         trainer->lesson_room = room;
     }
     trainer->lessons[trainer->lesson_count++] = *lesson;
+    soma_trainer_note(trainer, lesson->version);
     return SOMA_OK;
 }
 
@@ -196,6 +197,7 @@ soma_trainer_rebuild(soma_trainer *trainer, soma_error *err)
     trainer->replay.arg = trainer;
     trainer->lesson_count = 0;
     soma_learner_free(trainer->learner);
+    trainer->learner = NULL;
     trainer->learner = soma_replay_build(&trainer->replay, info.last, err);
     if (!trainer->learner)
         return err->status;

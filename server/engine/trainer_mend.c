@@ -43,7 +43,7 @@ soma_trainer_catch_up(soma_trainer *trainer, soma_error *err)
 soma_status
 soma_trainer_mend(soma_trainer *trainer, soma_error *err)
 {
-    if (soma_clock_now() < trainer->mend_after) {
+    if (trainer->differs || soma_clock_now() < trainer->mend_after) {
         *err = trainer->trouble;
         return err->status;
     }

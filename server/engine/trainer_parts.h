@@ -74,6 +74,9 @@ struct soma_trainer {
     bool trimming;
     soma_guard guard;
     int64_t followed; /* when a shared journal was last looked at */
+    uint64_t noted;   /* version whose digest is to be compared; 0: none */
+    char digest[SOMA_DIGEST_HEX + 1];
+    bool differs; /* from the other replicas: for good */
 };
 
 /* ---- trainer.c ---- */
@@ -189,7 +192,9 @@ soma_status soma_trainer_join(soma_trainer *trainer, bool once,
 
 /* Learns what others have appended; mends what is in trouble. */
 soma_status soma_trainer_follow(soma_trainer *trainer, soma_error *err);
-/* The same, when it is time for it. */
+/* Of round versions the digest is compared with the other replicas'. */
+void soma_trainer_note(soma_trainer *trainer, uint64_t version);
+/* The same as follow, when it is time for it, and compares. */
 void soma_trainer_watch(soma_trainer *trainer);
 
 /* ---- trainer_guard.c ---- */

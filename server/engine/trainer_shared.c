@@ -4,6 +4,7 @@
  */
 #include "server/engine/trainer_parts.h"
 
+#include "core/io/checkpoint.h"
 #include "server/engine/log.h"
 
 #include <inttypes.h>
@@ -13,6 +14,10 @@
 
 /* Milliseconds: between looks at the journal, and between tries to reach it. */
 enum { LOOK = 25, AGAIN = 200 };
+
+/* Every so many versions digests are compared; those of the last so many are
+ * kept. The same on all replicas. */
+enum { ROUND = 500, ROUNDS = 64 };
 
 void
 soma_trainer_nap(soma_trainer *trainer)
@@ -144,6 +149,58 @@ soma_trainer_join(soma_trainer *trainer, bool once, soma_error *err)
     return status;
 }
 
+/* ---- Comparing ---- */
+
+void
+soma_trainer_note(soma_trainer *trainer, uint64_t version)
+{
+    if (!trainer->options.journal || !trainer->learner || version % ROUND)
+        return;
+    if (!soma_model_digest(soma_learner_model(trainer->learner),
+                           trainer->digest, NULL))
+        trainer->noted = version;
+}
+
+/* What it learned from here on would be another model's, and its checkpoints
+ * would spoil those of the others: it learns no more, and is not ready. */
+static void
+step_out(soma_trainer *trainer, const char *theirs)
+{
+    char version[24];
+    trainer->differs = trainer->troubled = true;
+    soma_saver_stop(&trainer->saver);
+    soma_error_set(&trainer->trouble, SOMA_E_STOPPED,
+                   "model %s: its weights at version %" PRIu64
+                   " are not those of the other replicas (digests %.12s and "
+                   "%.12s): replicas need the same soma, and CPUs of one type",
+                   trainer->pupil.name, trainer->noted, trainer->digest,
+                   theirs);
+    snprintf(version, sizeof version, "%" PRIu64, trainer->noted);
+    soma_log(SOMA_LOG_ERROR, "replica-differs", "model", trainer->pupil.name,
+             "version", version, "text", trainer->trouble.text, NULL);
+    pthread_mutex_lock(&trainer->lock);
+    trainer->report.differs = true;
+    pthread_mutex_unlock(&trainer->lock);
+    soma_trainer_tell(trainer);
+}
+
+static void
+compare(soma_trainer *trainer)
+{
+    char first[72];
+    soma_error err;
+    uint64_t seq = trainer->noted, past = (uint64_t)ROUND * ROUNDS;
+    if (!seq || trainer->troubled || !trainer->journal)
+        return;
+    if (trainer->journal->backend->compare(trainer->journal, seq,
+                                           seq > past ? seq - past : 0,
+                                           trainer->digest, first, &err))
+        return; /* the next look finds the trouble; then again */
+    if (strcmp(first, trainer->digest))
+        step_out(trainer, first);
+    trainer->noted = 0;
+}
+
 /* ---- Following ---- */
 
 static soma_status
@@ -185,6 +242,7 @@ soma_trainer_watch(soma_trainer *trainer)
     uint64_t seq = trainer->seq;
     bool troubled = trainer->troubled;
     soma_trainer_follow(trainer, &err);
+    compare(trainer);
     trainer->followed = soma_clock_now();
     if (trainer->seq != seq || trainer->troubled != troubled)
         soma_trainer_tell(trainer);

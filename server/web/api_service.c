@@ -21,6 +21,24 @@ soma_api_healthz(soma_request *request)
                                sizeof live - 1);
 }
 
+/* Whether a model is another than on the other replicas. */
+static bool
+differs(const soma_web *web, soma_error *err)
+{
+    soma_served *list[SOMA_MAX_MODELS];
+    soma_trainer_report report;
+    int count = web->registry->options.trainer.journal
+                    ? soma_registry_list(web->registry, list)
+                    : 0;
+    for (int i = 0; i < count; i++) {
+        soma_trainer_ask(list[i]->trainer, &report);
+        *err = report.err;
+        if (report.differs)
+            return true;
+    }
+    return false;
+}
+
 soma_outcome
 soma_api_readyz(soma_request *request)
 {
@@ -39,6 +57,9 @@ soma_api_readyz(soma_request *request)
         return soma_reply_error(request, 503, "loading",
                                 "models are being loaded");
     }
+    if (differs(web, &err))
+        return soma_reply_error(request, 503, "replica_differs", "%s",
+                                err.text);
     return soma_reply_constant(request, "application/json", ready,
                                sizeof ready - 1);
 }

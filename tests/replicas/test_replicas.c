@@ -331,6 +331,61 @@ a_replica_waits_for_redis(void **state)
     assert_string_equal(before, after);
 }
 
+/* Whoever was first is right. */
+static void
+one_that_differs_steps_out(void **state)
+{
+    char digest[80], command[160];
+    (void)state;
+    if (cannot())
+        return;
+    json_int_t version = version_of(0, digest, sizeof digest);
+    reach(1, version, digest, sizeof digest);
+    kill(replicas[1].pid, SIGSTOP);
+    assert_true(version < 500);
+    for (; version < 505; version++)
+        assert_int_equal(teach(0, (int)version), version + 1);
+    snprintf(command, sizeof command,
+             "redis-cli -p %d HGET 'soma:{fashion}:digests' 500 | grep -qE "
+             "'^[0-9a-f]{64}$'",
+             redis.port);
+    for (int i = 0; i < TRIES && system(command); i++)
+        nap();
+    assert_int_equal(system(command), 0);
+    /* A look ends with the comparison: whoever has looked again has done it. */
+    reach(2, version, digest, sizeof digest);
+    for (int i = 0; i < 2; i++) {
+        version = teach(2, 90 + i);
+        reach(0, version, digest, sizeof digest);
+    }
+    snprintf(command, sizeof command,
+             "redis-cli -p %d HSET 'soma:{fashion}:digests' 500 other "
+             ">/dev/null",
+             redis.port);
+    assert_int_equal(system(command), 0);
+    kill(replicas[1].pid, SIGCONT);
+    answer a = {.status = 0};
+    for (int i = 0; i < TRIES && a.status != 503; i++) {
+        free_answer(&a);
+        a = get(&replicas[1], "/readyz");
+        nap();
+    }
+    expect_error(a, 503, "replica_differs", "500");
+    expect_error(teach_with(1, 80, NULL), 503, "learning_stopped", "500");
+    for (int i = 0; i < REPLICAS; i += 2) {
+        a = get(&replicas[i], "/readyz");
+        assert_int_equal(a.status, 200);
+        free_answer(&a);
+    }
+    expect_same(0, 2, version);
+    assert_int_equal(teach(0, 81), version + 1);
+    expect_same(0, 2, version + 1);
+    /* Started anew, it has what the others have. */
+    assert_int_equal(stop_server(&replicas[1]), 0);
+    start(1);
+    expect_same(0, 1, version + 1);
+}
+
 static void
 wrong_addresses_are_refused(void **state)
 {
@@ -368,6 +423,7 @@ main(void)
         cmocka_unit_test(versions_are_one_order),
         cmocka_unit_test(predictions_go_on_without_redis),
         cmocka_unit_test(a_replica_waits_for_redis),
+        cmocka_unit_test(one_that_differs_steps_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

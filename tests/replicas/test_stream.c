@@ -395,7 +395,7 @@ test_trim(void **state)
     soma_journal_key keys[20], found;
     bool there;
     for (int i = 0; i < 20; i++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "k%d", i);
         keys[i] = a_key(text, (uint64_t)i + 1, 100 + i);
     }
