@@ -309,10 +309,10 @@ soma_journal_redis_open(const char *url, const char *model, soma_error *err)
     if (!stream)
         return NULL;
     soma_status status = soma_stream_check_head(stream, err);
-    size_t size = (size_t)stream->journal.size;
+    size_t bytes = (size_t)stream->journal.size * sizeof(float);
     if (!status) {
-        stream->packed = malloc(size * sizeof(float));
-        stream->x = malloc(size * sizeof(float));
+        stream->packed = malloc(bytes);
+        stream->x = malloc(bytes);
         if (!stream->packed || !stream->x)
             status = soma_error_memory(err, "a journal");
     }

@@ -192,7 +192,8 @@ soma_redis_do(soma_redis *redis, const soma_redis_command *command,
         soma_error_set(err, SOMA_E_IO, "%s: not connected", redis->name);
         return NULL;
     }
-    const char **words = command->failed ? NULL : calloc(count, sizeof *words);
+    const char **words =
+        command->failed || !count ? NULL : calloc(count, sizeof *words);
     if (!words) {
         soma_error_memory(err, "a command");
         return NULL;
