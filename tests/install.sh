@@ -3,6 +3,10 @@
 # Uses apt-get as root, through sudo for others.
 set -eu
 
+# One at a time: targets that run side by side may each want something.
+exec 9<"$0"
+flock 9
+
 missing=
 for package; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
