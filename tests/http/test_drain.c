@@ -127,6 +127,7 @@ a_request_that_never_ends_does_not_hold_it(void **state)
 enum { CLIENTS = 12 };
 
 static atomic_bool is_draining, is_ending;
+static atomic_int all_taught, all_draining;
 
 typedef struct client {
     const server *s;
@@ -153,6 +154,8 @@ client_main(void *arg)
         if (whole) {
             c->answered++;
             c->draining += draining;
+            atomic_fetch_add(&all_taught, c->teaches ? 1 : 0);
+            atomic_fetch_add(&all_draining, draining ? 1 : 0);
             continue;
         }
         c->unknown += c->teaches;
@@ -161,6 +164,14 @@ client_main(void *arg)
     }
     curl_easy_cleanup(curl);
     return NULL;
+}
+
+/* However slow the machine is. */
+static void
+wait_for_more_than(atomic_int *count, int least)
+{
+    for (int i = 0; i < 6000 && atomic_load(count) <= least; i++)
+        usleep(10000);
 }
 
 static void
@@ -178,10 +189,10 @@ nothing_is_lost_or_cut_under_load(void **state)
             pthread_create(&clients[i].thread, NULL, client_main, &clients[i]),
             0);
     }
-    usleep(300000);
+    wait_for_more_than(&all_taught, 10);
     begin_draining(&s);
     atomic_store(&is_draining, true);
-    usleep(300000);
+    wait_for_more_than(&all_draining, 10);
     atomic_store(&is_ending, true);
     char log[64];
     snprintf(log, sizeof log, "%s", s.log);
