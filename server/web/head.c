@@ -246,7 +246,6 @@ soma_head_check_body(const soma_head *head, soma_request *request)
         soma_reply_error(request, 413, "body_too_large",
                          "the body: %s bytes, at most %zu are taken",
                          head->length, most);
-        request->reply.close = true;
     } else if (!soma_inflate_knows(head->coding)) {
         soma_reply_error(request, 415, "unsupported_encoding",
                          "Content-Encoding: expected gzip, deflate or none, "

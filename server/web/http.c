@@ -36,7 +36,7 @@
 #include <string.h>
 
 enum {
-    DISCARD = 1 << 20, /* a refused body up to this is read, so that the client
+    DISCARD = 8 << 20, /* a refused body up to this is read, so that the client
                           sees the answer and keeps the connection */
     FREE_REQUESTS = 256,
 };
@@ -165,7 +165,9 @@ begin(http_request *self, const char *method, const char *url,
     if (!request->reply.status && !strcmp(method, "POST"))
         soma_head_check_body(&head, request);
     self->refused = request->reply.status != 0;
-    return !self->refused || (!request->reply.close && head.size <= DISCARD);
+    if (self->refused && head.size > DISCARD)
+        request->reply.close = true;
+    return !self->refused || !request->reply.close;
 }
 
 static void
