@@ -4,7 +4,11 @@
 #
 # Test programs use cmocka; each test of theirs counts. Real MNIST and
 # CIFAR-10 are used where SOMA_TEST_DATA, data/ or ../shared/data has them.
+#
+# TEST_JOBS=n runs so many programs at once; with --one PROGRAM it runs that one
+# and leaves "PASSED FAILED" in PROGRAM.counts.
 set -u
+self=$(realpath "$0")
 cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build/gcc}
 passed=0
@@ -19,6 +23,39 @@ export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_leaks=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS="exitcode=99:halt_on_error=0:suppressions=tests/tsan.supp"
 
+# A program's tests as cmocka counts them; if it dies, one failure more. What it
+# says is one write, so that programs side by side do not mix their lines.
+program() {
+    name=$(basename "$1")
+    start=$(date +%s)
+    log=$1.log
+    timeout 900 "$1" >"$log" 2>&1
+    code=$?
+    good=$(sed -n 's/.*\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -n1)
+    bad=$(sed -n 's/.*\[  FAILED  \] \([0-9]*\) test(s), .*/\1/p;s/.*\[  FAILED  \] .* \([0-9]*\) test(s).*/\1/p' "$log" | tail -n1)
+    good=${good:-0}
+    bad=${bad:-0}
+    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    {
+        if [ "$code" -eq 0 ] && [ "$good" -eq 0 ]; then
+            echo "$name: ran no test"
+            bad=1
+        fi
+        echo "$name: $good passed, $bad failed ($(($(date +%s) - start)) s)"
+        grep -E 'NOT TESTED|, 0 lost' "$log"
+        [ "$bad" -eq 0 ] || cat "$log"
+    } >"$1.report"
+    cat "$1.report"
+    echo "$good $bad" >"$1.counts"
+}
+
+if [ "${1:-}" = --one ]; then
+    program "$2"
+    exit 0
+fi
+
 if [ -z "${SOMA_TEST_DATA:-}" ]; then
     if [ -d data/mnist ] && [ -d data/cifar10 ]; then
         SOMA_TEST_DATA=$PWD/data
@@ -32,31 +69,6 @@ if [ -n "${SOMA_TEST_DATA:-}" ]; then
 else
     echo "MNIST and CIFAR-10 are not here (make data): their tests say NOT TESTED"
 fi
-
-# A program's tests as cmocka counts them; if it dies, one failure more.
-program() {
-    name=$(basename "$1")
-    start=$(date +%s)
-    log=$build/tests/$name.log
-    timeout 900 "$1" >"$log" 2>&1
-    code=$?
-    good=$(sed -n 's/.*\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -n1)
-    bad=$(sed -n 's/.*\[  FAILED  \] \([0-9]*\) test(s), .*/\1/p;s/.*\[  FAILED  \] .* \([0-9]*\) test(s).*/\1/p' "$log" | tail -n1)
-    good=${good:-0}
-    bad=${bad:-0}
-    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
-        bad=1
-    fi
-    if [ "$code" -eq 0 ] && [ "$good" -eq 0 ]; then
-        echo "$name: ran no test"
-        bad=1
-    fi
-    passed=$((passed + good))
-    failed=$((failed + bad))
-    echo "$name: $good passed, $bad failed ($(($(date +%s) - start)) s)"
-    grep -E 'NOT TESTED|, 0 lost' "$log"
-    [ "$bad" -eq 0 ] || cat "$log"
-}
 
 script() {
     if sh "$@"; then
@@ -83,11 +95,26 @@ counted() {
     [ "$code" -eq 0 ] || cat "$log"
 }
 
+programs=
 for test in "$build"/tests/unit/test_* "$build"/tests/http/test_* \
     "$build"/tests/crash/test_* "$build"/tests/replicas/test_* \
     "$build"/tests/faults/test_*; do
-    case $test in *.o | *.d | *.log) continue ;; esac
-    [ -x "$test" ] && program "$test"
+    case $test in *.o | *.d | *.log | *.report | *.counts) continue ;; esac
+    [ -x "$test" ] || continue
+    rm -f "$test.counts"
+    programs="$programs $test"
+done
+# shellcheck disable=SC2086
+printf '%s\n' $programs |
+    xargs -P "${TEST_JOBS:-1}" -n 1 sh "$self" --one
+for test in $programs; do
+    if read -r good bad 2>/dev/null <"$test.counts"; then
+        passed=$((passed + good))
+        failed=$((failed + bad))
+    else
+        failed=$((failed + 1))
+        echo "$test: left no counts"
+    fi
 done
 # The fuzz targets over their corpora.
 for target in "$build"/tests/fuzz/fuzz_*; do
