@@ -27,6 +27,11 @@ def check_logs(server):
                    f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01",
                    f"00-{TRACE.upper()}-{SPAN}-01", "nonsense"):
         server.ask("/healthz", traceparent=parent)
+    # A request's line is written when its answer is out.
+    for _ in range(200):
+        if server.lines().count('"healthz"') >= 8:
+            break
+        time.sleep(0.05)
     lines = [json.loads(line) for line in server.lines().splitlines()]
     check("each log line has time, level and event", all(
         {"time", "level", "event"} <= line.keys() for line in lines))
