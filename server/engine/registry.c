@@ -62,10 +62,9 @@ look_at(const soma_served *served, soma_error *err)
 }
 
 soma_status
-soma_registry_recovered(soma_registry *registry, soma_error *err)
+soma_registry_progress(soma_registry *registry, soma_error *err)
 {
     soma_status status = SOMA_OK;
-    soma_readers_enter(&registry->readers, SOMA_MAIN_READER);
     int top = atomic_load(&registry->top);
     for (int i = 0; i < top; i++) {
         soma_error one;
@@ -77,6 +76,14 @@ soma_registry_recovered(soma_registry *registry, soma_error *err)
             status = found;
         }
     }
+    return status;
+}
+
+soma_status
+soma_registry_recovered(soma_registry *registry, soma_error *err)
+{
+    soma_readers_enter(&registry->readers, SOMA_MAIN_READER);
+    soma_status status = soma_registry_progress(registry, err);
     soma_readers_leave(&registry->readers, SOMA_MAIN_READER);
     return status;
 }

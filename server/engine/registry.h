@@ -92,6 +92,9 @@ soma_status soma_registry_open(soma_registry *registry,
  * thread. */
 soma_status soma_registry_recovered(soma_registry *registry, soma_error *err);
 
+/* The same, for a thread that has entered as a reader. */
+soma_status soma_registry_progress(soma_registry *registry, soma_error *err);
+
 /* Stops keeper and trainers, after what was submitted to them: no job may be
  * awaited any more. No worker may be within a turn once soma_registry_close
  * frees the models. */

@@ -52,7 +52,7 @@ soma_api_readyz(soma_request *request)
     soma_error err;
     if (!atomic_load(&web->ready)) {
         request->reply.retry_after = 1;
-        if (soma_registry_recovered(web->registry, &err))
+        if (soma_registry_progress(web->registry, &err))
             return soma_reply_error(request, 503, "recovering", "%s", err.text);
         return soma_reply_error(request, 503, "loading",
                                 "models are being loaded");
