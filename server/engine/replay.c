@@ -59,12 +59,13 @@ find_checkpoint(soma_replay *replay, uint64_t least, uint64_t upto, route *r,
             r->checkpoint = found.seq;
             return SOMA_OK;
         }
-        if (status != SOMA_E_FORMAT) {
+        /* Not there any more: a server has dropped it meanwhile. */
+        if (status != SOMA_E_FORMAT && status != SOMA_E_NOT_FOUND) {
             if (err)
                 *err = damage;
             return status;
         }
-        if (replay->damaged)
+        if (replay->damaged && status == SOMA_E_FORMAT)
             replay->damaged(found.seq, &damage, replay->arg);
         upto = found.seq - 1;
     }
