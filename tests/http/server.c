@@ -430,3 +430,15 @@ raw(const server *s, const char *bytes, size_t size)
     close(fd);
     return text;
 }
+
+void
+shell(const char *format, ...)
+{
+    char command[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    if (system(command))
+        fail_msg("%s", command);
+}

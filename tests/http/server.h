@@ -58,6 +58,9 @@ void kill_server(server *s);
 int soma_says(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Runs a shell's command, which must succeed. */
+void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* One answer. */
 typedef struct answer {
     long status;

@@ -13,25 +13,13 @@ static char folder[64], file[96], log_text[1 << 16];
 static char reader[80], teacher[80], owner[80]; /* keys */
 static server s;
 
-__attribute__((format(printf, 1, 2))) static void
-run(const char *format, ...)
-{
-    char command[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    if (system(command))
-        fail_msg("%s", command);
-}
-
 /* Adds a key to the file. */
 static void
 make_key(const char *name, const char *scopes, char key[80])
 {
     char path[128];
-    run("${SOMA:-build/gcc/soma} key %s --scopes %s >>%s 2>%s/%s", name, scopes,
-        file, folder, name);
+    shell("${SOMA:-build/gcc/soma} key %s --scopes %s >>%s 2>%s/%s", name,
+          scopes, file, folder, name);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *from = fopen(path, "r");
     assert_non_null(from);
@@ -52,7 +40,7 @@ set_up(void **state)
     if (foreign_server("keys") || !mkdtemp(folder))
         return 0;
     snprintf(file, sizeof file, "%s/keys", folder);
-    run("echo '# who may' >%s", file);
+    shell("echo '# who may' >%s", file);
     make_key("reader", "predict", reader);
     make_key("teacher", "predict,train", teacher);
     make_key("owner", "admin", owner);
@@ -67,7 +55,7 @@ tear_down(void **state)
     if (!s.pid)
         return 0;
     int code = stop_server(&s);
-    run("rm -rf %s", folder);
+    shell("rm -rf %s", folder);
     return code;
 }
 
@@ -231,11 +219,12 @@ the_file_changes(void **state)
         return;
     make_key("fresh", "predict", fresh);
     expect_soon("/models", fresh, 200);
-    run("grep -v '^fresh' %s >%s.new && mv %s.new %s", file, file, file, file);
+    shell("grep -v '^fresh' %s >%s.new && mv %s.new %s", file, file, file,
+          file);
     expect_soon("/models", fresh, 401);
     assert_int_equal(status_with("GET", "/models", reader), 200);
     /* One that is no good changes nothing, and the log says why. */
-    run("cp %s %s.good && echo 'reader predict 12' >>%s", file, file, file);
+    shell("cp %s %s.good && echo 'reader predict 12' >>%s", file, file, file);
     const struct timespec pause = {0, 50000000};
     for (int i = 0; i < 600; i++) {
         assert_int_equal(status_with("GET", "/models", reader), 200);
@@ -245,7 +234,7 @@ the_file_changes(void **state)
         nanosleep(&pause, NULL);
     }
     assert_non_null(strstr(log_text, "line 5: expected 64 hexadecimal"));
-    run("mv %s.good %s", file, file);
+    shell("mv %s.good %s", file, file);
     expect_soon("/models", reader, 200);
 }
 

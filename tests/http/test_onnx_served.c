@@ -13,18 +13,6 @@
 static char folder[64], models[80], data[80];
 static server s;
 
-__attribute__((format(printf, 1, 2))) static void
-run(const char *format, ...)
-{
-    char command[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    if (system(command))
-        fail_msg("%s", command);
-}
-
 /* "net.onnx" is the shipped model of clothes, "same" that model as it is. */
 static int
 set_up(void **state)
@@ -35,11 +23,11 @@ set_up(void **state)
         return -1;
     snprintf(models, sizeof models, "%s/models", folder);
     snprintf(data, sizeof data, "%s/data", folder);
-    run("mkdir %s", models);
-    run("${SOMA:-build/gcc/soma} export models/fashion.safetensors "
-        "%s/net.onnx >/dev/null",
-        models);
-    run("cp models/fashion.safetensors %s/same.safetensors", models);
+    shell("mkdir %s", models);
+    shell("${SOMA:-build/gcc/soma} export models/fashion.safetensors "
+          "%s/net.onnx >/dev/null",
+          models);
+    shell("cp models/fashion.safetensors %s/same.safetensors", models);
     return 0;
 }
 
@@ -49,7 +37,7 @@ tear_down(void **state)
     (void)state;
     if (s.pid)
         stop_server(&s);
-    run("rm -rf %s", folder);
+    shell("rm -rf %s", folder);
     return 0;
 }
 
@@ -119,13 +107,13 @@ two_files_for_one_name(void **state)
     if (skipped("two model files"))
         return;
     start();
-    run("cp models/mnist.safetensors %s/net.safetensors", models);
+    shell("cp models/mnist.safetensors %s/net.safetensors", models);
     expect_error(post(&s, "/v2/repository/models/net/load", "{}"), 409,
                  "conflict", "net: there are two files for this model");
     answer a = predict("/models/net/predict");
     assert_int_equal(a.status, 200);
     free_answer(&a);
-    run("rm %s/net.safetensors", models);
+    shell("rm %s/net.safetensors", models);
     a = post(&s, "/v2/repository/models/net/load", "{}");
     assert_int_equal(a.status, 200);
     free_answer(&a);

@@ -25,24 +25,12 @@ enum { ROUNDS = 40, WATCHED = false };
 static char folder[64], models[80], data[80];
 static server s;
 
-__attribute__((format(printf, 1, 2))) static void
-run(const char *format, ...)
-{
-    char command[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    if (system(command))
-        fail_msg("%s", command);
-}
-
 /* The shipped model `from` becomes the file of `name`, in one step. */
 static void
 put_file(const char *from, const char *name)
 {
-    run("cp models/%s.safetensors %s/tmp && mv %s/tmp %s/%s.safetensors", from,
-        folder, folder, models, name);
+    shell("cp models/%s.safetensors %s/tmp && mv %s/tmp %s/%s.safetensors",
+          from, folder, folder, models, name);
 }
 
 static void
@@ -70,7 +58,7 @@ set_up(void **state)
         return -1;
     snprintf(models, sizeof models, "%s/models", folder);
     snprintf(data, sizeof data, "%s/data", folder);
-    run("mkdir %s", models);
+    shell("mkdir %s", models);
     put_file("mnist", "digits");
     put_file("neuron", "neuron");
     return 0;
@@ -82,7 +70,7 @@ tear_down(void **state)
     (void)state;
     if (s.pid)
         stop_server(&s);
-    run("rm -rf %s", folder);
+    shell("rm -rf %s", folder);
     return 0;
 }
 
@@ -335,8 +323,8 @@ a_broken_file_leaves_the_old_one(void **state)
     start("--data", data, NULL);
     teach("digits", 1);
     double before = answer_of("digits");
-    run("head -c 5000 models/mnist.safetensors > %s/digits.safetensors",
-        models);
+    shell("head -c 5000 models/mnist.safetensors > %s/digits.safetensors",
+          models);
     answer a = load("digits");
     assert_true(a.status >= 400 && a.status < 500);
     assert_non_null(strstr(text_of(a.json, "error"), "digits.safetensors"));
@@ -358,13 +346,13 @@ the_folder_is_looked_at_again(void **state)
         return;
     start(NULL);
     put_file("fashion", "clothes");
-    run("rm %s/neuron.safetensors", models);
+    shell("rm %s/neuron.safetensors", models);
     hang_up("unloaded model=neuron");
     assert_int_equal(status_of("clothes"), 200);
     assert_int_equal(status_of("neuron"), 404);
     expect_state("neuron", "");
     /* A folder that is not there just now. */
-    run("mv %s %s/away && mkdir %s", models, folder, models);
+    shell("mv %s %s/away && mkdir %s", models, folder, models);
     hang_up("rescan-failed");
     assert_int_equal(status_of("clothes"), 200);
     assert_int_equal(status_of("digits"), 200);
@@ -389,7 +377,7 @@ another_base_is_refused(void **state)
     /* The same base in another file: what was learned goes on. */
     double learned = answer_of("digits");
     put_file("mnist", "digits");
-    run("touch %s/digits.safetensors", models);
+    shell("touch %s/digits.safetensors", models);
     expect_good(load("digits"));
     assert_int_equal(version_of("digits"), 2);
     assert_true(answer_of("digits") == learned);
@@ -414,7 +402,7 @@ another_base_begins_anew(void **state)
     expect_good(load("digits"));
     fresh = answer_of("digits");
     assert_int_equal(version_of("digits"), 0);
-    run("ls %s/digits.db.old-* >/dev/null", data);
+    shell("ls %s/digits.db.old-* >/dev/null", data);
     teach("digits", 1);
     assert_true(answer_of("digits") != fresh);
 }

@@ -10,23 +10,12 @@
 static char folder[64], certificate[96], key[96];
 static server s;
 
-__attribute__((format(printf, 1, 2))) static void
-run(const char *format, ...)
-{
-    char command[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    if (system(command))
-        fail_msg("%s", command);
-}
-
 /* NAME.crt and NAME.key, certified by themselves. */
 static void
 certify(const char *name)
 {
-    run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+    shell(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
         "-keyout %s/%s.key -out %s/%s.crt -days 30 -subj /CN=%s "
         "-addext subjectAltName=IP:127.0.0.1 2>/dev/null",
         folder, name, folder, name, name);
@@ -36,9 +25,9 @@ certify(const char *name)
 static void
 put_in_force(const char *name)
 {
-    run("cp %s/%s.key %s.new && mv %s.new %s", folder, name, key, key, key);
-    run("cp %s/%s.crt %s.new && mv %s.new %s", folder, name, certificate,
-        certificate, certificate);
+    shell("cp %s/%s.key %s.new && mv %s.new %s", folder, name, key, key, key);
+    shell("cp %s/%s.crt %s.new && mv %s.new %s", folder, name, certificate,
+          certificate, certificate);
 }
 
 static int
@@ -70,7 +59,7 @@ tear_down(void **state)
     if (!s.pid)
         return 0;
     int code = stop_server(&s);
-    run("rm -rf %s", folder);
+    shell("rm -rf %s", folder);
     return code;
 }
 
@@ -172,7 +161,7 @@ the_certificate_changes(void **state)
     assert_true(is_trusted("second"));
     assert_false(is_trusted("first"));
     /* A key that is another one's: the pair before stays. */
-    run("cp %s/first.key %s", folder, key);
+    shell("cp %s/first.key %s", folder, key);
     for (int i = 0; i < 600; i++) {
         char command[256];
         assert_true(is_trusted("second"));
@@ -182,7 +171,7 @@ the_certificate_changes(void **state)
             break;
         nanosleep(&pause, NULL);
     }
-    run("grep -q 'is not the key of the certificate' %s", s.log);
+    shell("grep -q 'is not the key of the certificate' %s", s.log);
     put_in_force("second");
 }
 
