@@ -292,3 +292,24 @@ soma_file_write(const char *path, const soma_piece *pieces, int count,
     close(folder);
     return status;
 }
+
+soma_status
+soma_file_identify(const char *path, soma_file_id *id, soma_error *err)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return soma_error_errno(err, "opening", path);
+    *id = (soma_file_id){.device = st.st_dev,
+                         .inode = st.st_ino,
+                         .size = (uint64_t)st.st_size,
+                         .changed = (int64_t)st.st_mtim.tv_sec * 1000000000 +
+                                    st.st_mtim.tv_nsec};
+    return SOMA_OK;
+}
+
+bool
+soma_file_is_same(const soma_file_id *a, const soma_file_id *b)
+{
+    return a->device == b->device && a->inode == b->inode &&
+           a->size == b->size && a->changed == b->changed;
+}

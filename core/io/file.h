@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Whether the path ends in the suffix, with something before it: ".onnx". */
 bool soma_file_ends_in(const char *path, const char *suffix);
@@ -40,5 +41,16 @@ typedef struct soma_piece {
  * link is replaced, not followed. */
 soma_status soma_file_write(const char *path, const soma_piece *pieces,
                             int count, soma_error *err);
+
+/* Which file it is, and as it was: what has been replaced, or written to, has
+ * another one. */
+typedef struct soma_file_id {
+    uint64_t device, inode, size;
+    int64_t changed; /* nanoseconds; 0: it is no file */
+} soma_file_id;
+
+soma_status soma_file_identify(const char *path, soma_file_id *id,
+                               soma_error *err);
+bool soma_file_is_same(const soma_file_id *a, const soma_file_id *b);
 
 #endif

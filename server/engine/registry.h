@@ -9,6 +9,7 @@
 #ifndef SOMA_ENGINE_REGISTRY_H
 #define SOMA_ENGINE_REGISTRY_H
 
+#include "core/io/file.h"
 #include "server/engine/health.h"
 #include "server/engine/recall.h"
 #include "server/engine/trainer.h"
@@ -19,12 +20,6 @@ enum {
     SOMA_MAIN_READER = SOMA_MAX_READERS - 1, /* of the main thread */
     SOMA_KEEPER_READER = SOMA_MAIN_READER - 1
 };
-
-/* A model file as it was when it was read. */
-typedef struct soma_file_id {
-    uint64_t device, inode, size;
-    int64_t changed; /* nanoseconds; 0: it is no file */
-} soma_file_id;
 
 /* Of a model that was taken off the list, until it is freed; the keeper's. */
 typedef struct soma_leaving {

@@ -23,13 +23,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool
-same_file(const soma_file_id *a, const soma_file_id *b)
-{
-    return a->device == b->device && a->inode == b->inode &&
-           a->size == b->size && a->changed == b->changed;
-}
-
 /* ---- What was learned ---- */
 
 static soma_status
@@ -159,7 +152,7 @@ load_file(soma_registry *registry, const char *name, const char *path,
     soma_file_id id;
     soma_served *fresh, *old = soma_registry_look_up(registry, name);
     soma_status status = soma_file_identify(path, &id, err);
-    if (!status && old && same_file(&id, &old->file))
+    if (!status && old && soma_file_is_same(&id, &old->file))
         return SOMA_OK;
     if (!status && old && old->origin)
         return soma_error_set(err, SOMA_E_CONFLICT,

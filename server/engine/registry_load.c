@@ -246,20 +246,6 @@ serve(soma_registry *registry, soma_served **served, soma_error *err)
 
 /* ---- Model files ---- */
 
-soma_status
-soma_file_identify(const char *path, soma_file_id *id, soma_error *err)
-{
-    struct stat st;
-    if (stat(path, &st))
-        return soma_error_errno(err, "opening", path);
-    *id = (soma_file_id){.device = st.st_dev,
-                         .inode = st.st_ino,
-                         .size = (uint64_t)st.st_size,
-                         .changed = (int64_t)st.st_mtim.tv_sec * 1000000000 +
-                                    st.st_mtim.tv_nsec};
-    return SOMA_OK;
-}
-
 /* How many files of the folder would be model `name`; `path` is the last's. */
 static int
 find_files(const char *folder, const char *name, char *path, size_t size)

@@ -43,10 +43,6 @@ soma_status soma_served_start(soma_served *served,
 soma_status soma_registry_put(soma_registry *registry, soma_served *served,
                               soma_error *err);
 
-/* Of the file at `path`. */
-soma_status soma_file_identify(const char *path, soma_file_id *id,
-                               soma_error *err);
-
 /* The fork whose journal is at `path`; its trainer begins to recover. *served
  * stays NULL when it is no fork's. */
 soma_status soma_registry_load_fork(soma_registry *registry, const char *name,

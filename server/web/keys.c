@@ -1,5 +1,6 @@
 #include "server/web/keys.h"
 
+#include "core/io/file.h"
 #include "server/engine/clock.h"
 #include "server/engine/log.h"
 
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 enum { LOOK_EVERY = 1000000, LINE = 512 };
 
@@ -31,20 +31,12 @@ typedef struct list {
     key keys[];
 } list;
 
-/* What tells that the file is another one, or has been written to. */
-typedef struct identity {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec changed;
-} identity;
-
 struct soma_keys {
     char *path;
     pthread_rwlock_t lock; /* of `list`; held for a comparison */
     list *list;
     pthread_mutex_t looking; /* whoever has it looks at the file */
-    identity seen;
+    soma_file_id seen;
     _Atomic uint64_t looked;     /* when, ticks */
     atomic_ulong without, wrong; /* requests */
 };
@@ -221,21 +213,14 @@ read_file(const char *path, list **made, soma_error *err)
     return status;
 }
 
-static identity
+/* All 0 where there is none. */
+static soma_file_id
 identify(const char *path)
 {
-    struct stat st;
-    if (stat(path, &st))
-        return (identity){.size = -1};
-    return (identity){st.st_dev, st.st_ino, st.st_size, st.st_mtim};
-}
-
-static bool
-is_same(const identity *a, const identity *b)
-{
-    return a->device == b->device && a->inode == b->inode &&
-           a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
-           a->changed.tv_nsec == b->changed.tv_nsec;
+    soma_error err;
+    soma_file_id id = {0};
+    soma_file_identify(path, &id, &err);
+    return id;
 }
 
 soma_status
@@ -298,8 +283,8 @@ look_again(soma_keys *keys)
         pthread_mutex_trylock(&keys->looking))
         return;
     atomic_store(&keys->looked, now);
-    identity current = identify(keys->path);
-    if (!is_same(&current, &keys->seen)) {
+    soma_file_id current = identify(keys->path);
+    if (!soma_file_is_same(&current, &keys->seen)) {
         soma_error err;
         list *fresh;
         keys->seen = current;

@@ -1,5 +1,6 @@
 #include "server/web/tls.h"
 
+#include "core/io/file.h"
 #include "server/engine/clock.h"
 #include "server/engine/log.h"
 
@@ -10,7 +11,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { CHAIN = 16, LOOK_EVERY = 1000000 };
 
@@ -27,7 +27,7 @@ static struct {
     const char *certificate, *key; /* paths */
     pthread_mutex_t lock;          /* of what follows */
     identity *current;
-    struct timespec changed[2];
+    soma_file_id seen[2];
     uint64_t looked; /* ticks */
 } tls = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -135,13 +135,11 @@ is_changed(void)
     const char *paths[] = {tls.certificate, tls.key};
     bool changed = false;
     for (int i = 0; i < 2; i++) {
-        struct stat st;
-        struct timespec now = {0};
-        if (!stat(paths[i], &st))
-            now = st.st_mtim;
-        changed = changed || now.tv_sec != tls.changed[i].tv_sec ||
-                  now.tv_nsec != tls.changed[i].tv_nsec;
-        tls.changed[i] = now;
+        soma_error err;
+        soma_file_id now = {0};
+        soma_file_identify(paths[i], &now, &err);
+        changed = changed || !soma_file_is_same(&now, &tls.seen[i]);
+        tls.seen[i] = now;
     }
     return changed;
 }
@@ -161,7 +159,7 @@ look_again(void)
         return;
     if (load(&fresh, &err)) {
         soma_log(SOMA_LOG_ERROR, "certificate-failed", "text", err.text, NULL);
-        memset(tls.changed, 0, sizeof tls.changed);
+        memset(tls.seen, 0, sizeof tls.seen);
         return;
     }
     fresh->before = tls.current;
