@@ -1,4 +1,5 @@
 #include "core/kernel_parts.h"
+#include "core/matrix.h"
 
 #include <stdbool.h>
 
@@ -37,4 +38,32 @@ soma_kernel_multiply(int in, int out, const float *panel, int width, int depth,
 #endif
     };
     products[soma_kernel_chosen()](in, out, panel, width, depth, rows, x, y);
+}
+
+void
+soma_kernel_pair(const float *panel, const float *second, int width, int depth,
+                 const float *x, float *y)
+{
+#if defined(__x86_64__)
+    if (soma_kernel_chosen() == SOMA_KERNEL_AVX512) {
+        soma_kernel_pair_avx512(panel, second, width, depth, x, y);
+        return;
+    }
+#endif
+    soma_kernel_multiply(depth, SOMA_PANEL, panel, SOMA_PANEL, depth, 1, x, y);
+    soma_kernel_multiply(depth, width, second, width, depth, 1, x,
+                         y + SOMA_PANEL);
+}
+
+void
+soma_kernel_update(const soma_kernel_step *step, float *panel)
+{
+    static soma_kernel_updating *const updates[] = {
+        [SOMA_KERNEL_PLAIN] = soma_kernel_update_plain,
+#if defined(__x86_64__)
+        [SOMA_KERNEL_AVX2] = soma_kernel_update_avx2,
+        [SOMA_KERNEL_AVX512] = soma_kernel_update_avx512,
+#endif
+    };
+    updates[soma_kernel_chosen()](step, panel);
 }

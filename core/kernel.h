@@ -25,11 +25,27 @@ void soma_kernel_limit(soma_kernel_set most);
 void soma_kernel_multiply(int in, int out, const float *panel, int width,
                           int depth, int rows, const float *x, float *y);
 
-/* panel[in x width] <- shrink panel - rate a^T d: the update of one panel by
- * `rows` rows of what entered the layer, a [rows x in], and of dL/dz, d, which
- * points at the panel's first output in rows of `out`. */
-void soma_kernel_update(int in, int out, int width, int rows, const float *a,
-                        const float *d, float rate, float shrink, float *panel);
+/* The same bits for one row of two neighbouring panels: of a whole one,
+ * [depth x SOMA_PANEL], and of the second, [depth x width], which may be
+ * narrower. */
+void soma_kernel_pair(const float *panel, const float *second, int width,
+                      int depth, const float *x, float *y);
+
+/* The update of one panel of a layer by `rows` rows: of what entered the layer,
+ * and of dL/dz. */
+typedef struct soma_kernel_step {
+    int in, out, rows;
+    int width;      /* of the panel, */
+    const float *a; /* [rows x in] */
+    const float *d; /* at whose first output it points, in rows of `out` */
+    float rate, shrink;
+    const float *next; /* [in]: a row that is multiplied in passing, or NULL, */
+    float *y;          /* [width], and what is added to then */
+} soma_kernel_step;
+
+/* panel[in x width] <- shrink panel - rate a^T d; and y += next panel, by the
+ * new weights, the bits of soma_kernel_multiply. */
+void soma_kernel_update(const soma_kernel_step *step, float *panel);
 
 /* The inner product of a and b, [count] each, summed in float32. */
 float soma_kernel_dot(const float *a, const float *b, int count);

@@ -11,7 +11,7 @@
 #define TARGET __attribute__((target("avx2,fma")))
 #define INLINE TARGET __attribute__((always_inline)) static inline
 
-enum { LANES = 8, MOST_ROWS = 6, FETCH = 1 };
+enum { LANES = 8, MOST_ROWS = 6, LINES = 2, FETCH = 1 };
 
 #define WIDE(rows) ((rows) == 1 ? 8 : (rows) == 2 ? 4 : (rows) <= 4 ? 3 : 2)
 
@@ -56,6 +56,12 @@ spread(float value)
 }
 
 INLINE lanes
+times(lanes a, lanes b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+INLINE lanes
 fused(lanes a, lanes b, lanes c)
 {
     return _mm256_fmadd_ps(a, b, c);
@@ -63,7 +69,10 @@ fused(lanes a, lanes b, lanes c)
 
 #define KEEP(value) __asm__("" : "+x"(value))
 #define MULTIPLY    soma_kernel_multiply_avx2
+#define UPDATE      soma_kernel_update_avx2
+#define UPDATE_WIDE 4
 
 #include "core/kernel_product.h"
+#include "core/kernel_update.h"
 
 #endif

@@ -10,7 +10,7 @@
 #define TARGET
 #define INLINE __attribute__((always_inline)) static inline
 
-enum { LANES = 4, MOST_ROWS = 6, FETCH = 0 };
+enum { LANES = 4, MOST_ROWS = 6, LINES = 2, FETCH = 0 };
 
 #define WIDE(rows) ((rows) == 1 ? 8 : (rows) <= 3 ? 4 : 2)
 
@@ -60,6 +60,12 @@ spread(float value)
 }
 
 INLINE lanes
+times(lanes a, lanes b)
+{
+    return a * b;
+}
+
+INLINE lanes
 fused(lanes a, lanes b, lanes c)
 {
 #ifdef __FP_FAST_FMAF
@@ -73,5 +79,8 @@ fused(lanes a, lanes b, lanes c)
 
 #define KEEP(value) (void)(value)
 #define MULTIPLY    soma_kernel_multiply_plain
+#define UPDATE      soma_kernel_update_plain
+#define UPDATE_WIDE 4
 
 #include "core/kernel_product.h"
+#include "core/kernel_update.h"

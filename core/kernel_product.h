@@ -40,6 +40,15 @@ load_or_some(bool part, some_lanes some, const float *from)
     return part ? load_some(some, from) : load(from);
 }
 
+INLINE void
+store_or_some(bool part, some_lanes some, float *to, lanes value)
+{
+    if (part)
+        store_some(some, to, value);
+    else
+        store(to, value);
+}
+
 /* `rows`, `wide`, `part` and `fetch` are constants where it is inlined, so that
  * the sums stand in registers. Where `part`, the last of the `wide` vectors has
  * only some of its lanes. `fetch` floats of each line are asked for ahead. */
@@ -81,13 +90,9 @@ block(const int rows, const int wide, const bool part, some_lanes some,
     UNROLLED
     for (int r = 0; r < rows; r++)
         UNROLLED
-    for (int v = 0; v < wide; v++) {
-        float *to = y + (size_t)r * (size_t)out + v * LANES;
-        if (part && v == wide - 1)
-            store_some(some, to, sum[r][v]);
-        else
-            store(to, sum[r][v]);
-    }
+    for (int v = 0; v < wide; v++)
+        store_or_some(part && v == wide - 1, some,
+                      y + (size_t)r * (size_t)out + v * LANES, sum[r][v]);
 }
 
 /* As many vectors as are left, if no more than a block has. */

@@ -222,14 +222,15 @@ go_through(soma_learner *learner, int rows)
         soma_pass_deltas(model, learner->ws, rows, r->x, r->labels, &options);
 }
 
+/* `next` is what goes through the model after it, or NULL. */
 static soma_status
-step(soma_learner *learner, const soma_sgd *sgd)
+step(soma_learner *learner, const soma_sgd *sgd, const float *next)
 {
     return learner->velocity
                ? soma_sgd_step(sgd, learner->model, learner->velocity,
                                learner->grad, NULL)
                : soma_step_apply(&learner->step, sgd, learner->model,
-                                 learner->ws, NULL);
+                                 learner->ws, next, NULL);
 }
 
 /* Draws what is rehearsed beside the example, and takes both through the
@@ -260,10 +261,12 @@ take_steps(soma_learner *learner, const soma_sgd *sgd, soma_rng *rng,
            bool right)
 {
     int steps = 0;
-    while (!step(learner, sgd)) {
+    bool last = right || learner->settings.max_steps == 1;
+    while (!step(learner, sgd, last ? learner->next : learner->rows.x)) {
         steps++;
-        if (right || steps == learner->settings.max_steps || is_right(learner))
+        if (last || is_right(learner))
             break;
+        last = steps + 1 == learner->settings.max_steps;
         prepare(learner, rng);
     }
     return steps;
@@ -277,6 +280,13 @@ pull_back(soma_learner *learner, float rate)
     const float *base = learner->base->params;
     for (size_t i = 0; i < learner->model->spec.trainable; i++)
         w[i] += share * (base[i] - w[i]);
+    soma_pass_forget(learner->ws);
+}
+
+void
+soma_learner_expect(soma_learner *learner, const float *x)
+{
+    learner->next = x;
 }
 
 soma_status
@@ -299,6 +309,7 @@ soma_learner_learn(soma_learner *learner, uint64_t seq, const float *x,
     if (isfinite(prediction.loss))
         lesson->steps =
             take_steps(learner, &sgd, &rng, prediction.predicted == label);
+    learner->next = NULL;
     if (lesson->steps == 0) {
         soma_rehearsal_take_back(rehearsal);
         lesson->rejected = true;

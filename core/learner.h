@@ -98,6 +98,11 @@ soma_status soma_learner_learn(soma_learner *learner, uint64_t seq,
                                const float *x, int label, float rate,
                                soma_lesson *lesson, soma_error *err);
 
+/* The example that will be learned after the next one, x [size], borrowed until
+ * that one is learned; NULL: not known. What it makes faster is step.h's: no
+ * result depends on it. */
+void soma_learner_expect(soma_learner *learner, const float *x);
+
 /* Valid until the learner changes. */
 const soma_model *soma_learner_model(const soma_learner *learner);
 const soma_progressive *soma_learner_progressive(const soma_learner *learner);

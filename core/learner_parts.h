@@ -17,6 +17,7 @@ struct soma_learner {
     soma_workspace *ws; /* for 1 + settings.rehearse rows */
     float *grad;        /* with momentum */
     soma_step step;     /* without */
+    const float *next;  /* borrowed; NULL: not known */
     soma_rows rows;     /* [1 + rehearse], the new example first */
     float *answer;      /* [answers of the loss] */
 };

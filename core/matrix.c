@@ -7,6 +7,7 @@
 #include "core/kernel.h"
 
 #include <cblas.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum {
@@ -86,6 +87,22 @@ soma_matrix_plan(void)
     return plans[soma_kernel_chosen()];
 }
 
+/* Panels one by one, but for the last two where the last is narrower. */
+static void
+forward_row(int in, int out, const float *panels, const float *x, float *y)
+{
+    int last = (out - 1) / SOMA_PANEL * SOMA_PANEL, first = 0;
+    bool paired = out > SOMA_PANEL && out % SOMA_PANEL > 0;
+    int alone = paired ? last - SOMA_PANEL : out;
+    for (; first < alone; first += SOMA_PANEL)
+        soma_kernel_multiply(in, out, panels + (size_t)first * (size_t)in,
+                             panel_width(out, first), in, 1, x, y + first);
+    if (paired)
+        soma_kernel_pair(panels + (size_t)first * (size_t)in,
+                         panels + (size_t)last * (size_t)in, out - last, in, x,
+                         y + first);
+}
+
 static void
 forward_tile(int in, int out, const float *panels, int rows, const float *x,
              float *y)
@@ -112,7 +129,11 @@ soma_matrix_forward(int in, int out, const float *panels, const float *bias,
         for (int r = 0; r < some; r++)
             memcpy(to + (size_t)r * (size_t)out, bias,
                    (size_t)out * sizeof *to);
-        forward_tile(in, out, panels, some, x + (size_t)from * (size_t)in, to);
+        const float *row = x + (size_t)from * (size_t)in;
+        if (some == 1)
+            forward_row(in, out, panels, row, to);
+        else
+            forward_tile(in, out, panels, some, row, to);
     }
 }
 

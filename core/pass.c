@@ -20,6 +20,14 @@ typedef struct layer_scratch {
     double gradient_square; /* sum of (dL/dz)^2, last gradient */
 } layer_scratch;
 
+/* The first row of the next pass, through the first layer already. */
+typedef struct expected {
+    const soma_model *of; /* NULL: none */
+    float *x;             /* [input.size] */
+    float *in;            /* [input.size], normalised */
+    float *z;             /* [out] */
+} expected;
+
 struct soma_workspace {
     int max_rows;
     int rows; /* of the last pass */
@@ -28,7 +36,8 @@ struct soma_workspace {
     float *x;  /* [rows x in], normalised */
     float *da; /* [rows x widest units or input] */
     layer_scratch *layers;
-    float *block; /* all of the above stand in it */
+    expected expected; /* when learning */
+    float *block;      /* all of the above stand in it */
 };
 
 /* Each array starts on a cache line. */
@@ -71,6 +80,9 @@ lay_out(soma_workspace *ws, const soma_spec *spec, float *block)
         widest_out = layer->out > widest_out ? layer->out : widest_out;
     }
     if (learn) {
+        ws->expected.x = carve(block, &used, padded(1, spec->input.size));
+        ws->expected.in = carve(block, &used, padded(1, spec->input.size));
+        ws->expected.z = carve(block, &used, padded(1, spec->layers[0].out));
         int widest = widest_in > widest_out ? widest_in : widest_out;
         ws->da = carve(block, &used, padded(rows, widest));
     }
@@ -138,13 +150,51 @@ enter(const soma_model *model, soma_workspace *ws, int rows, const float *x)
     return ws->x;
 }
 
+const float *
+soma_pass_expect(const soma_model *model, soma_workspace *ws, const float *x,
+                 float **z)
+{
+    const soma_spec *spec = &model->spec;
+    expected *e = &ws->expected;
+    memcpy(e->x, x, (size_t)spec->input.size * sizeof *x);
+    memcpy(e->z, soma_model_bias(model, 0),
+           (size_t)spec->layers[0].out * sizeof *e->z);
+    e->of = model;
+    *z = e->z;
+    if (spec->input.normals == 0)
+        return e->x;
+    normalise(model, 1, x, e->in);
+    return e->in;
+}
+
+void
+soma_pass_forget(soma_workspace *ws)
+{
+    ws->expected.of = NULL;
+}
+
+static bool
+is_expected(const soma_model *model, const soma_workspace *ws, const float *x)
+{
+    return ws->expected.of == model &&
+           !memcmp(ws->expected.x, x,
+                   (size_t)model->spec.input.size * sizeof *x);
+}
+
+/* The first `known` rows, at most one, were expected. */
 static const float *
-forward_layer(const soma_model *model, layer_scratch *scratch, int i, int rows,
-              const float *in)
+forward_layer(const soma_model *model, soma_workspace *ws, int i, int known,
+              int rows, const float *in)
 {
     const soma_layer *layer = &model->spec.layers[i];
+    layer_scratch *scratch = &ws->layers[i];
+    if (known)
+        memcpy(scratch->z, ws->expected.z,
+               (size_t)layer->out * sizeof *scratch->z);
     soma_matrix_forward(layer->in, layer->out, soma_model_weights(model, i),
-                        soma_model_bias(model, i), rows, in, scratch->z);
+                        soma_model_bias(model, i), rows - known,
+                        in + known * layer->in,
+                        scratch->z + known * layer->out);
     layer->activation->forward(layer, rows, scratch->z, scratch->a);
     return scratch->a;
 }
@@ -153,10 +203,11 @@ const float *
 soma_pass_forward(const soma_model *model, soma_workspace *ws, int rows,
                   const float *x)
 {
+    int known = is_expected(model, ws, x);
     const float *a = enter(model, ws, rows, x);
     for (int i = 0; i < model->spec.depth; i++) {
         ws->layers[i].in = a;
-        a = forward_layer(model, &ws->layers[i], i, rows, a);
+        a = forward_layer(model, ws, i, i ? 0 : known, rows, a);
     }
     return a;
 }
@@ -252,10 +303,11 @@ soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
         options = &plain;
     bool dropout = options->dropout > 0;
 
+    int known = is_expected(model, ws, x);
     const float *a = enter(model, ws, rows, x);
     for (int i = 0; i < spec->depth; i++) {
         ws->layers[i].in = a;
-        a = forward_layer(model, &ws->layers[i], i, rows, a);
+        a = forward_layer(model, ws, i, i ? 0 : known, rows, a);
         if (dropout && i + 1 < spec->depth)
             a = drop(&ws->layers[i], unit_values(spec, i, rows), options);
     }

@@ -68,6 +68,18 @@ double soma_pass_deltas(const soma_model *model, soma_workspace *ws, int rows,
 void soma_pass_input_gradient(const soma_model *model, soma_workspace *ws,
                               int output, float factor, float *dx);
 
+/* For whoever changes the weights of the first layer and reads them all at
+ * that: the row x, [input.size], is to be the first of the next pass. Returns
+ * what enters the first layer, [input.size], and sets *z, [out], to the bias
+ * as it is; the caller adds the product with the new weights, in the order of
+ * soma_kernel_multiply. A pass of this model that does begin with x takes z
+ * from there. In a workspace made with SOMA_PASS_LEARN. */
+const float *soma_pass_expect(const soma_model *model, soma_workspace *ws,
+                              const float *x, float **z);
+
+/* To be called when the weights change in any other way. */
+void soma_pass_forget(soma_workspace *ws);
+
 /* Of the last pass (x must still be there): its rows; what entered a layer,
  * [rows x in]; what left it, [rows x units]; after soma_pass_deltas: dL/dz,
  * [rows x out]. */

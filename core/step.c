@@ -86,31 +86,47 @@ stays_finite(soma_step *step, const soma_sgd *sgd, const soma_model *model,
     return true;
 }
 
+/* The bias first: what is expected begins with it. */
 static void
-apply(soma_model *model, const soma_workspace *ws, float rate, float shrink)
+apply_bias(const soma_layer *layer, int rows, const float *d, float rate,
+           float *bias)
 {
-    int rows = soma_pass_rows(ws);
+    for (int r = 0; r < rows; r++, d += layer->out)
+        for (int j = 0; j < layer->out; j++)
+            bias[j] -= rate * d[j];
+}
+
+static void
+apply(soma_model *model, soma_workspace *ws, float rate, float shrink,
+      const float *next)
+{
     for (int i = 0; i < model->spec.depth; i++) {
         const soma_layer *layer = &model->spec.layers[i];
-        const float *a = soma_pass_entered(ws, i), *d = soma_pass_delta(ws, i);
-        float *panels = soma_model_weights(model, i);
-        float *bias = soma_model_bias(model, i);
+        const float *d = soma_pass_delta(ws, i);
+        soma_kernel_step step = {.in = layer->in,
+                                 .out = layer->out,
+                                 .rows = soma_pass_rows(ws),
+                                 .a = soma_pass_entered(ws, i),
+                                 .rate = rate,
+                                 .shrink = shrink};
+        float *z = NULL;
+        apply_bias(layer, step.rows, d, rate, soma_model_bias(model, i));
+        if (i == 0 && next)
+            step.next = soma_pass_expect(model, ws, next, &z);
         for (int first = 0; first < layer->out; first += SOMA_PANEL) {
             int left = layer->out - first;
-            int width = left < SOMA_PANEL ? left : SOMA_PANEL;
-            soma_kernel_update(layer->in, layer->out, width, rows, a, d + first,
-                               rate, shrink,
-                               panels + (size_t)first * (size_t)layer->in);
+            step.width = left < SOMA_PANEL ? left : SOMA_PANEL;
+            step.d = d + first;
+            step.y = z ? z + first : NULL;
+            soma_kernel_update(&step, soma_model_weights(model, i) +
+                                          (size_t)first * (size_t)layer->in);
         }
-        for (int r = 0; r < rows; r++)
-            for (int j = 0; j < layer->out; j++)
-                bias[j] -= rate * d[(size_t)r * (size_t)layer->out + (size_t)j];
     }
 }
 
 soma_status
 soma_step_apply(soma_step *step, const soma_sgd *sgd, soma_model *model,
-                const soma_workspace *ws, soma_error *err)
+                soma_workspace *ws, const float *next, soma_error *err)
 {
     size_of_gradient size = measure(model, ws);
     double norm = sqrt(size.square);
@@ -121,6 +137,7 @@ soma_step_apply(soma_step *step, const soma_sgd *sgd, soma_model *model,
     if (!stays_finite(step, sgd, model, (double)rate * size.shares))
         return soma_error_set(err, SOMA_E_NOT_FINITE,
                               "the step would leave float32's range");
-    apply(model, ws, rate, 1 - sgd->rate * sgd->l2);
+    soma_pass_forget(ws);
+    apply(model, ws, rate, 1 - sgd->rate * sgd->l2, next);
     return SOMA_OK;
 }

@@ -81,6 +81,14 @@ teach(soma_learner *learner, int i, uint64_t seq)
     return lesson;
 }
 
+/* The same, told of what comes after it. */
+static soma_lesson
+teach_with(soma_learner *learner, int i, uint64_t seq, int after)
+{
+    soma_learner_expect(learner, inputs + after * SIZE);
+    return teach(learner, i, seq);
+}
+
 static unsigned char *
 state_of(const soma_learner *learner, size_t *size)
 {
@@ -124,6 +132,47 @@ test_deterministic(void **state)
     soma_learner_free(a);
     soma_learner_free(b);
     soma_learner_free(c);
+    soma_memory_free(&kept);
+    soma_model_free(base);
+}
+
+/* To expect an example changes no result, whether it comes or not, whatever
+ * moves the weights in between. */
+static void
+test_expecting(void **state)
+{
+    (void)state;
+    soma_model *base = make_base();
+    soma_memory kept;
+    make_memory(&kept, 10);
+    for (int variant = 0; variant < 16; variant++) {
+        soma_learning settings = plain;
+        settings.sgd.momentum = variant & 1 ? 0.5f : 0;
+        settings.rehearse = variant & 2 ? 5 : 0;
+        settings.max_steps = variant & 4 ? 4 : 1;
+        const soma_memory *memory = variant & 8 ? &kept : NULL;
+        soma_learner *a = make(base, memory, &settings),
+                     *b = make(base, memory, &settings);
+        unsigned char *saved = NULL;
+        size_t size = 0;
+        for (int i = 0; i < 40; i++) {
+            int after = i % 7 ? i + 1 : i;
+            soma_lesson told =
+                teach_with(a, i, (uint64_t)i + 1, after < 40 ? after : 0);
+            soma_lesson untold = teach(b, i, (uint64_t)i + 1);
+            assert_int_equal(told.steps, untold.steps);
+            if (i == 10)
+                saved = state_of(b, &size);
+            if (i == 20) {
+                nets_ok(soma_learner_load(a, saved, size, &err), &err);
+                nets_ok(soma_learner_load(b, saved, size, &err), &err);
+            }
+            expect_same(a, b);
+        }
+        free(saved);
+        soma_learner_free(a);
+        soma_learner_free(b);
+    }
     soma_memory_free(&kept);
     soma_model_free(base);
 }
@@ -468,6 +517,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deterministic),
+        cmocka_unit_test(test_expecting),
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_wrong_state),
         cmocka_unit_test(test_rejected),

@@ -324,6 +324,26 @@ check_kernel(int width, int depth, int rows)
     free_product(&p);
 }
 
+/* Two panels at once: the bits of one after the other. */
+static void
+check_pair(int width, int depth)
+{
+    const int out = SOMA_PANEL + width;
+    product p = make_product(depth, out, 1, 6);
+    float *panel = copy(nets_at(depth, SOMA_PANEL), p.w);
+    float *second =
+        copy(nets_at(depth, width), p.w + nets_at(depth, SOMA_PANEL));
+    float *x = copy((size_t)depth, p.x), *y = copy((size_t)out, p.dy);
+    float *alone = copy((size_t)out, p.dy);
+    soma_kernel_pair(panel, second, width, depth, x, y);
+    soma_kernel_multiply(depth, out, panel, SOMA_PANEL, depth, 1, x, alone);
+    soma_kernel_multiply(depth, out, second, width, depth, 1, x,
+                         alone + SOMA_PANEL);
+    assert_memory_equal(y, alone, (size_t)out * sizeof *y);
+    free(panel), free(second), free(x), free(y), free(alone);
+    free_product(&p);
+}
+
 static void
 test_kernels(void **state)
 {
@@ -338,6 +358,8 @@ test_kernels(void **state)
                 check_kernel(width, 17, rows);
         check_kernel(64, 3840, 5);
         check_kernel(10, 1, 4);
+        for (int width = 1; width <= SOMA_PANEL; width++)
+            check_pair(width, 17);
     }
     use_best();
 }

@@ -2,6 +2,7 @@
 #include "core/step.h"
 
 #include "core/activation.h"
+#include "core/kernel.h"
 #include "core/loss.h"
 #include "core/matrix.h"
 
@@ -80,7 +81,7 @@ compare(fixture *f, const soma_sgd *sgd, int rows)
     soma_model *stepped = soma_model_clone(f->model, &err);
     assert_non_null(stepped);
     soma_pass_deltas(stepped, f->ws, rows, f->x, f->labels, NULL);
-    assert_int_equal(soma_step_apply(&step, sgd, stepped, f->ws, &err),
+    assert_int_equal(soma_step_apply(&step, sgd, stepped, f->ws, NULL, &err),
                      SOMA_OK);
     double moved = 0;
     for (size_t i = 0; i < f->spec.trainable; i++) {
@@ -138,7 +139,8 @@ is_all_or_nothing(void **state)
         for (int i = 0; i < INPUTS; i++)
             f.x[i] = huge[h];
         soma_pass_deltas(f.model, f.ws, 1, f.x, f.labels, NULL);
-        soma_status status = soma_step_apply(&step, &sgd, f.model, f.ws, &err);
+        soma_status status =
+            soma_step_apply(&step, &sgd, f.model, f.ws, NULL, &err);
         if (status)
             assert_memory_equal(f.model->params, f.other->params,
                                 f.spec.params * sizeof(float));
@@ -163,14 +165,100 @@ does_not_depend_on_what_is_known(void **state)
         soma_step fresh = {false, 0};
         const float *x = f.x + (k % MOST_ROWS) * INPUTS;
         soma_pass_deltas(f.model, f.ws, 1, x, f.labels, NULL);
-        assert_int_equal(soma_step_apply(&kept, &sgd, f.model, f.ws, &err),
-                         SOMA_OK);
+        assert_int_equal(
+            soma_step_apply(&kept, &sgd, f.model, f.ws, NULL, &err), SOMA_OK);
         soma_pass_deltas(f.other, f.ws, 1, x, f.labels, NULL);
-        assert_int_equal(soma_step_apply(&fresh, &sgd, f.other, f.ws, &err),
-                         SOMA_OK);
+        assert_int_equal(
+            soma_step_apply(&fresh, &sgd, f.other, f.ws, NULL, &err), SOMA_OK);
     }
     assert_memory_equal(f.model->params, f.other->params,
                         f.spec.params * sizeof(float));
+    tear_down(&f);
+}
+
+/* Every set with fused multiply-adds steps to the same bits, with the next row
+ * in passing or without, and what is expected is what the model answers: over
+ * all widths of a panel, rows at a time, and weights that shrink. */
+static void
+check_next(int hidden, int rows, float l2)
+{
+    fixture f;
+    soma_error err;
+    soma_sgd sgd = {.rate = 0.05f, .l2 = l2, .clip = 1};
+    const float *next = f.x + (MOST_ROWS - 1) * INPUTS;
+    set_up(&f, "relu", 1, hidden);
+    soma_model *alone = soma_model_clone(f.model, &err);
+    assert_non_null(alone);
+    for (int set = SOMA_KERNEL_PLAIN; set <= SOMA_KERNEL_AVX512; set++) {
+        float scores[CLASSES];
+        soma_step step = {false, 0}, other = {false, 0};
+        soma_kernel_limit((soma_kernel_set)set);
+        soma_model *model = soma_model_clone(f.model, &err);
+        assert_non_null(model);
+        soma_pass_deltas(model, f.ws, rows, f.x, f.labels, NULL);
+        assert_int_equal(soma_step_apply(&step, &sgd, model, f.ws, next, &err),
+                         SOMA_OK);
+        memcpy(scores, soma_pass_forward(model, f.ws, 1, next), sizeof scores);
+        /* of another row and another model, nothing is known */
+        soma_pass_forward(f.model, f.ws, 1, next);
+        soma_model_copy(f.other, f.model);
+        soma_pass_deltas(f.other, f.ws, rows, f.x, f.labels, NULL);
+        assert_int_equal(
+            soma_step_apply(&other, &sgd, f.other, f.ws, NULL, &err), SOMA_OK);
+        assert_memory_equal(model->params, f.other->params,
+                            f.spec.params * sizeof(float));
+        assert_memory_equal(scores, soma_pass_forward(f.other, f.ws, 1, next),
+                            sizeof scores);
+        if (set == SOMA_KERNEL_AVX2)
+            soma_model_copy(alone, model);
+        if (set == SOMA_KERNEL_AVX512)
+            assert_memory_equal(alone->params, model->params,
+                                f.spec.params * sizeof(float));
+        soma_model_free(model);
+    }
+    soma_model_free(alone);
+    tear_down(&f);
+}
+
+static void
+multiplies_what_comes_next(void **state)
+{
+    (void)state;
+    for (int hidden = 1; hidden <= SOMA_PANEL + 1; hidden++)
+        for (int rows = 1; rows <= MOST_ROWS; rows += rows < 3 ? 1 : 7)
+            for (int l2 = 0; l2 < 2; l2++)
+                check_next(hidden, rows, 0.2f * (float)l2);
+}
+
+/* What was expected and what comes may differ. */
+static void
+forgets_what_does_not_come(void **state)
+{
+    fixture f;
+    soma_error err;
+    soma_step step = {false, 0};
+    soma_sgd sgd = {.rate = 0.05f};
+    float x[INPUTS];
+    (void)state;
+    set_up(&f, "relu", 1, 70);
+    memcpy(x, f.x + INPUTS, sizeof x);
+    soma_pass_deltas(f.model, f.ws, 1, f.x, f.labels, NULL);
+    assert_int_equal(soma_step_apply(&step, &sgd, f.model, f.ws, x, &err),
+                     SOMA_OK);
+    x[INPUTS - 1] += 1;
+    soma_workspace *fresh =
+        soma_workspace_create(&f.spec, 1, SOMA_PASS_PREDICT, &err);
+    assert_non_null(fresh);
+    assert_memory_equal(soma_pass_forward(f.model, f.ws, 1, x),
+                        soma_pass_forward(f.model, fresh, 1, x),
+                        CLASSES * sizeof(float));
+    memcpy(x, f.x + INPUTS, sizeof x);
+    soma_model_weights(f.model, 0)[3] += 1;
+    soma_pass_forget(f.ws);
+    assert_memory_equal(soma_pass_forward(f.model, f.ws, 1, x),
+                        soma_pass_forward(f.model, fresh, 1, x),
+                        CLASSES * sizeof(float));
+    soma_workspace_free(fresh);
     tear_down(&f);
 }
 
@@ -181,6 +269,8 @@ main(void)
         cmocka_unit_test(equals_the_written_gradient),
         cmocka_unit_test(is_all_or_nothing),
         cmocka_unit_test(does_not_depend_on_what_is_known),
+        cmocka_unit_test(multiplies_what_comes_next),
+        cmocka_unit_test(forgets_what_does_not_come),
     };
     soma_error err;
     assert_int_equal(soma_matrix_setup(&err), SOMA_OK);
