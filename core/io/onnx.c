@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NEWEST_OPSET = 22 }; /* of the files in `make formats` */
+
 static const size_t MAX_FILE = (size_t)2 << 30;
 static const size_t MAX_ARENA = (size_t)1 << 30;
 
@@ -85,7 +87,7 @@ loss_of_scores(job *j, const soma_onnx_value *scores, const char **loss,
                         "multiclass_hinge answers with the scores"));
         return SOMA_OK;
     }
-    return soma_onnx_refuse(
+    soma_onnx_refuse(
         scores->node, err, SOMA_E_ARGUMENT,
         "the file ends here, in %zu value%s, and does not say what for: %s",
         scores->size, scores->size > 1 ? "s" : "",
@@ -94,6 +96,9 @@ loss_of_scores(job *j, const soma_onnx_value *scores, const char **loss,
               "--loss softmax_cross_entropy with their softmax"
             : "--loss hinge answers with this value as the score, --loss "
               "logistic with its sigmoid as a probability");
+    return soma_onnx_advise(
+        &j->onnx,
+        scores->size > 1 ? "--loss multiclass_hinge" : "--loss logistic", err);
 }
 
 static soma_status
@@ -355,6 +360,21 @@ read_stored(job *j)
     }
 }
 
+/* Of a network that soma cannot have, whatever its input is, that is said,
+ * too. */
+static soma_status
+read_input(soma_onnx *onnx, soma_error *err)
+{
+    soma_error more;
+    soma_status status = soma_onnx_input(onnx, err);
+    if (status == SOMA_E_UNSUPPORTED && soma_onnx_unknown(onnx, &more)) {
+        size_t used = strlen(err->text);
+        snprintf(err->text + used, sizeof err->text - used, "; and %s",
+                 more.text);
+    }
+    return status;
+}
+
 static soma_status
 convert(job *j, soma_error *err)
 {
@@ -364,10 +384,16 @@ convert(job *j, soma_error *err)
     soma_spec spec = {.depth = 0};
     read_stored(j);
     soma_status status = soma_onnx_opsets(onnx, err);
+    if (!status && onnx->opset > NEWEST_OPSET)
+        soma_json_append(
+            &j->notes,
+            json_sprintf("opset %lld is newer than %d, the newest that this "
+                         "soma was tested with: compare some answers",
+                         (long long)onnx->opset, NEWEST_OPSET));
     if (!status)
         status = soma_onnx_initializers(onnx, err);
     if (!status)
-        status = soma_onnx_input(onnx, err);
+        status = read_input(onnx, err);
     if (!status)
         status = soma_onnx_walk(onnx, err);
     if (!status)
@@ -391,9 +417,11 @@ attempt(const Soma__Onnx__Model *model, size_t size, const char *path,
         const soma_onnx_options *options, bool whole,
         soma_checkpoint *checkpoint, soma_error *err)
 {
+    static const soma_onnx_options none = {.loss = NULL};
     job j = {.onnx = {.model = (Soma__Onnx__Model *)model,
                       .graph = model->graph,
-                      .options = options,
+                      .options = options ? options : &none,
+                      .as_it_is = !options,
                       .path = path,
                       .budget = MAX_ARENA + 2 * size,
                       .whole_input = whole},
@@ -417,12 +445,10 @@ read_bytes(const void *data, size_t size, const char *path,
            const soma_onnx_options *options, soma_checkpoint *checkpoint,
            soma_error *err)
 {
-    static const soma_onnx_options none = {.loss = NULL};
     Soma__Onnx__Model *model;
     soma_error first, second;
     *checkpoint = (soma_checkpoint){0};
     soma_status status = soma_onnx_unpack(data, size, &model, &first);
-    options = options ? options : &none;
     if (!status)
         status = attempt(model, size, path, options, false, checkpoint, &first);
     if ((status == SOMA_E_UNSUPPORTED || status == SOMA_E_SHAPE) && model &&

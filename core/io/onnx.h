@@ -28,7 +28,8 @@ typedef struct soma_onnx_options {
 
 /* Reads a file. checkpoint->made says what it was made by, and in "notes", an
  * array of strings, what was decided without being said by the file.
- * `options` may be NULL. SOMA_E_NOT_FOUND only for the file itself;
+ * `options` may be NULL: then what only an option could say is refused by the
+ * command that has it (soma import). SOMA_E_NOT_FOUND only for the file itself;
  * SOMA_E_FORMAT for what is no ONNX; SOMA_E_UNSUPPORTED names the node that
  * cannot be expressed and why; SOMA_E_SHAPE, SOMA_E_LIMIT, SOMA_E_NOT_FINITE,
  * SOMA_E_ARGUMENT for an option that does not fit the file. */

@@ -9,7 +9,8 @@ refuse_branches(const soma_onnx_node *node, const char *does, soma_error *err)
 {
     return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                             "it %s two values that both depend on the input; "
-                            "soma's layers are one chain, without branches",
+                            "soma's layers are one chain, without branches: "
+                            "train a network without this one",
                             does);
 }
 
@@ -47,8 +48,10 @@ soma_onnx_spread(soma_onnx *onnx, const soma_onnx_node *node,
     }
     if (!fits)
         return soma_onnx_refuse(node, err, SOMA_E_SHAPE,
-                                "its constant does not have the shape of one "
-                                "example");
+                                "its constant of %zu values does not have the "
+                                "shape of one example, which has %zu here: "
+                                "export the model with a batch of any size",
+                                c->size, data->size);
     *values = soma_onnx_alloc(onnx, data->size, sizeof **values, err);
     if (!*values)
         return err->status;
@@ -249,7 +252,8 @@ soma_onnx_div(soma_onnx *onnx, const soma_onnx_node *node,
     if (!p.data_first)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "it divides by a value that depends on the "
-                                "input");
+                                "input: train a network without, or divide "
+                                "before the request");
     for (size_t i = 0; i < p.data->size; i++)
         p.c[i] = 1 / p.c[i];
     return soma_onnx_make_affine(onnx, node, p.data, p.c, NULL, made, err);

@@ -25,7 +25,8 @@ dense(soma_onnx *onnx, const soma_onnx_node *node, const soma_onnx_value *from,
     int64_t last = from->dims[from->rank - 1];
     if (last != in)
         return soma_onnx_refuse(node, err, SOMA_E_SHAPE,
-                                "weights for %lld values, it gets %lld",
+                                "weights for %lld values, it gets %lld: the "
+                                "file is not in order, export it again",
                                 (long long)in, (long long)last);
     if (from->size != (size_t)in)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
@@ -75,8 +76,9 @@ soma_onnx_gemm(soma_onnx *onnx, const soma_onnx_node *node,
     if (soma_onnx_attr_int(node, "transA", 0) ||
         from->rank + from->batched != 2 || !isfinite(alpha) || !isfinite(beta))
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
-                                "expected one row for each example, and finite "
-                                "factors");
+                                "expected one row for each example (transA=0), "
+                                "and finite alpha and beta: export the model "
+                                "with the batch as first dimension");
     soma_status status =
         dense(onnx, node, from, weights,
               soma_onnx_attr_int(node, "transB", 0) != 0, made, err);

@@ -99,20 +99,48 @@ look_at(const soma_onnx *onnx, const soma_onnx_node *node)
     return in;
 }
 
+/* What helps, for the first of these rows whose text is in the operator's
+ * name. */
+static const struct {
+    const char *part, *advice;
+} advices[] = {
+    {"uantize", "the model is quantized: export the one in float32"},
+    {"Integer", "the model is quantized: export the one in float32"},
+    {"QLinear", "the model is quantized: export the one in float32"},
+    {"Normalization", "train with batch normalisation, which is folded"},
+    {"", "train a network of those, or compute this part before the request"},
+};
+
 static soma_status
 refuse_operator(const soma_onnx_node *node, soma_error *err)
 {
     char domain[SOMA_QUOTE_SIZE];
+    size_t row = 0;
+    while (!strstr(node->op_type ? node->op_type : "", advices[row].part))
+        row++;
     if (node->domain && *node->domain && strcmp(node->domain, "ai.onnx") != 0 &&
         strcmp(node->domain, "ai.onnx.ml") != 0)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "an operator of the domain \"%s\"; only "
-                                "ai.onnx and ai.onnx.ml are read",
+                                "ai.onnx and ai.onnx.ml are read: export the "
+                                "model without such",
                                 soma_quote(node->domain, domain));
     return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                             "soma has no layer for this operator: it knows "
                             "dense layers, their activations and what can be "
-                            "folded into them");
+                            "folded into them; %s",
+                            advices[row].advice);
+}
+
+soma_status
+soma_onnx_unknown(const soma_onnx *onnx, soma_error *err)
+{
+    for (size_t i = 0; i < onnx->graph->n_node; i++) {
+        const soma_onnx_node *node = onnx->graph->node[i];
+        if (find_operator(node) < 0 && !soma_onnx_folds(node))
+            return refuse_operator(node, err);
+    }
+    return SOMA_OK;
 }
 
 static soma_status
@@ -141,7 +169,8 @@ make(soma_onnx *onnx, const soma_onnx_node *node, soma_onnx_value **made,
     if (!operators[row].of_constants && !soma_onnx_is_data(first))
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "its first input is expected to depend on the "
-                                "network's");
+                                "network's: export a model whose examples are "
+                                "the rows (x W)");
     if (!first && operators[row].make != soma_onnx_constant_node)
         return soma_onnx_refuse(node, err, SOMA_E_FORMAT,
                                 "an input is missing");
@@ -176,7 +205,7 @@ name_outputs(soma_onnx *onnx, const soma_onnx_node *node,
         soma_onnx_value *other = value;
         if (i && soma_onnx_find(onnx, node->output[i]))
             continue;
-        if (i && *node->output[i]) {
+        if (i && *node->output[i] && value->kind != ONNX_REFUSED) {
             soma_onnx_refuse(node, &reason, SOMA_E_UNSUPPORTED,
                              "its output %zu is not read", i);
             status = refused(onnx, node, &reason, &other, err);

@@ -55,7 +55,8 @@ find_input(soma_onnx *onnx, const Soma__Onnx__ValueInfo **found,
         if (*found)
             return soma_error_set(err, SOMA_E_UNSUPPORTED,
                                   "two inputs, \"%s\" and \"%s\": a model of "
-                                  "soma has one",
+                                  "soma has one; join them before the request, "
+                                  "and export it so",
                                   soma_quote((*found)->name, first),
                                   soma_quote(input->name, second));
         *found = input;
@@ -182,7 +183,8 @@ soma_onnx_input(soma_onnx *onnx, soma_error *err)
     onnx->input->is_whole = element >= ONNX_UINT8 && element <= ONNX_INT64;
     if (!status && element == ONNX_STRING)
         return soma_error_set(err, SOMA_E_UNSUPPORTED,
-                              "the input is text; soma's are numbers");
+                              "the input is text; soma's are numbers: encode "
+                              "it before the request, and export it so");
     soma_onnx_value *data = onnx->input;
     if (!status && onnx->options->planes)
         status = turn_to_planes(onnx, &data, err);
@@ -225,11 +227,11 @@ choose_output(const soma_onnx *onnx, const soma_onnx_value **output,
         if (is_data && value->kind == ONNX_LABEL) {
             label = value->from;
         } else if (is_data && data && data != value) {
-            return soma_error_set(err, SOMA_E_UNSUPPORTED,
-                                  "several outputs, \"%s\" and \"%s\": say "
-                                  "which with --output NAME",
-                                  soma_quote(name, first),
-                                  soma_quote(called, second));
+            soma_error_set(err, SOMA_E_UNSUPPORTED,
+                           "several outputs, \"%s\" and \"%s\": say which with "
+                           "--output NAME",
+                           soma_quote(name, first), soma_quote(called, second));
+            return soma_onnx_advise(onnx, "--output NAME", err);
         } else if (is_data) {
             data = value;
             name = called;

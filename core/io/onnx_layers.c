@@ -140,7 +140,9 @@ open_layer(builder *b, const soma_onnx_node *node, size_t out, soma_error *err)
     soma_onnx_net *net = b->net;
     if (net->depth == SOMA_MAX_LAYERS)
         return soma_onnx_refuse(node, err, SOMA_E_LIMIT,
-                                "more than %d dense layers", SOMA_MAX_LAYERS);
+                                "more than %d dense layers: train a network of "
+                                "fewer",
+                                SOMA_MAX_LAYERS);
     if (b->open && !b->open->activation)
         soma_activation_find("identity", &b->open->activation, NULL);
     if (out < 1 || b->size < 1 || out > SOMA_MAX_UNITS ||
@@ -369,7 +371,8 @@ add(builder *b, const soma_onnx_value *v, soma_error *err)
     default:
         return soma_onnx_refuse(v->node, err, SOMA_E_UNSUPPORTED,
                                 "it stands within the network; soma has it "
-                                "only at the end");
+                                "only at the end: train with an activation "
+                                "that it has here, such as sigmoid");
     }
 }
 

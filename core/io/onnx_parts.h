@@ -106,6 +106,7 @@ typedef struct soma_onnx {
     size_t slots, used;
     soma_onnx_value *input;
     int64_t fixed_batch;              /* the file's, 0: any */
+    bool as_it_is;                    /* whoever reads it has no options */
     bool whole_input;                 /* its first dimension is no batch */
     bool byte_input;                  /* its type is UINT8 */
     const soma_onnx_value *labels;    /* of the classes: a constant, or */
@@ -146,6 +147,10 @@ soma_onnx_value *soma_onnx_constant(soma_onnx *onnx, const soma_onnx_node *node,
 __attribute__((format(printf, 4, 5))) soma_status
 soma_onnx_refuse(const soma_onnx_node *node, soma_error *err,
                  soma_status status, const char *format, ...);
+/* Where there are no options (the file is served as it is), adds the command
+ * that would have this one; returns err's status. */
+soma_status soma_onnx_advise(const soma_onnx *onnx, const char *option,
+                             soma_error *err);
 /* The input of a node, NULL if it has none there. */
 soma_onnx_value *soma_onnx_arg(const soma_onnx *onnx,
                                const soma_onnx_node *node, size_t i);
@@ -248,6 +253,10 @@ soma_status soma_onnx_refuse_activation(const soma_onnx_node *node,
                                         const char *what, soma_error *err);
 
 /* ---- onnx_graph.c ---- */
+
+/* Refuses the first node whose operator soma has nothing for, whatever it is
+ * used for; SOMA_OK: there is none. */
+soma_status soma_onnx_unknown(const soma_onnx *onnx, soma_error *err);
 
 /* Makes a value of every node. */
 soma_status soma_onnx_walk(soma_onnx *onnx, soma_error *err);

@@ -356,7 +356,8 @@ soma_onnx_cast(soma_onnx *onnx, const soma_onnx_node *node,
     if (!to_float && !from->is_whole)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "it rounds values to integers, which no "
-                                "activation of soma does");
+                                "activation of soma does: train a network "
+                                "without");
     *made = soma_onnx_derive(onnx, node, ONNX_SAME, from, err);
     if (*made)
         (*made)->is_whole = !to_float;

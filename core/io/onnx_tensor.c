@@ -117,7 +117,9 @@ soma_onnx_tensor_value(soma_onnx *onnx, const soma_onnx_node *node,
         value->dims[i] = dim;
         if (dim < 0 ||
             __builtin_mul_overflow(value->size, (size_t)dim, &value->size))
-            return refuse(tensor, err, SOMA_E_FORMAT, "no sensible shape");
+            return refuse(
+                tensor, err, SOMA_E_FORMAT,
+                "no sensible shape: the file is damaged, export it again");
     }
     value->rank = (int)tensor->n_dims;
     value->tensor = tensor;
@@ -223,7 +225,8 @@ decode_floats(soma_onnx *onnx, soma_onnx_value *value, const unsigned char *raw,
         floats[i] = (float)number;
         if (!isfinite(floats[i]))
             return refuse(tensor, err, SOMA_E_NOT_FINITE,
-                          "not all of its values are finite float32");
+                          "not all of its values are finite float32: the "
+                          "training went wrong, or the export");
     }
     value->floats = floats;
     return SOMA_OK;
@@ -282,14 +285,15 @@ soma_onnx_floats(soma_onnx *onnx, const soma_onnx_node *node,
 {
     if (!value || value->kind != ONNX_CONSTANT)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
-                                "a constant is expected where the file has %s",
+                                "a constant is expected where the file has "
+                                "%s: the weights must be in the file",
                                 value ? "a value that depends on the input"
                                       : "nothing");
     soma_status status = soma_onnx_decode(onnx, value, err);
     if (!status && !value->floats)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "its constants are integers, floats are "
-                                "expected");
+                                "expected: export the model in float32");
     return status;
 }
 

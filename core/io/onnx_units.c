@@ -16,7 +16,7 @@ soma_onnx_refuse_activation(const soma_onnx_node *node, const char *what,
                                  i ? ", " : "", soma_activation_at(i)->name);
     return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                             "soma does not have the activation %s; there are: "
-                            "%s",
+                            "%s: train the network with one of them",
                             what, known);
 }
 
@@ -98,7 +98,8 @@ soma_onnx_slopes(soma_onnx *onnx, const soma_onnx_node *node,
     if (!maxout)
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "slopes that differ, and some above 1: soma "
-                                "has no such activation");
+                                "has no such activation; train with one slope, "
+                                "or none above 1");
     double *scale = soma_onnx_alloc(onnx, 2 * size, sizeof *scale, err);
     soma_onnx_value *pieces =
         scale ? soma_onnx_derive(onnx, node, ONNX_PIECES, from, err) : NULL;
@@ -326,7 +327,7 @@ soma_onnx_concat(soma_onnx *onnx, const soma_onnx_node *node,
         return soma_onnx_refuse(node, err, SOMA_E_UNSUPPORTED,
                                 "it joins values of which some depend on the "
                                 "input; soma's layers are one chain, without "
-                                "branches");
+                                "branches: train a network without this one");
     *made = soma_onnx_derive(onnx, node, ONNX_TWO, p, err);
     if (!*made)
         return err->status;

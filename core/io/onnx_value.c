@@ -204,6 +204,23 @@ soma_onnx_refuse(const soma_onnx_node *node, soma_error *err,
         soma_quote(node->op_type ? node->op_type : "", type), text);
 }
 
+soma_status
+soma_onnx_advise(const soma_onnx *onnx, const char *option, soma_error *err)
+{
+    if (!onnx->as_it_is || !onnx->path)
+        return err->status;
+    const char *slash = strrchr(onnx->path, '/');
+    const char *file = slash ? slash + 1 : onnx->path;
+    const char *dot = strrchr(file, '.');
+    int stem = (int)(dot ? (size_t)(dot - file) : strlen(file));
+    size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used,
+             "; type: soma import %s %.*s.safetensors %s, and take %.*s."
+             "safetensors in its place",
+             onnx->path, stem, file, option, stem, file);
+    return err->status;
+}
+
 soma_onnx_value *
 soma_onnx_arg(const soma_onnx *onnx, const soma_onnx_node *node, size_t i)
 {

@@ -8,17 +8,17 @@ what ONNX Runtime says:
     exp       the file ends in log-probabilities
     two       the file ends in p, soma answers [1 - p, p]
 
-or by which words the import is refused.
+or by which words (one text, or a list of them) the import is refused.
 """
-import gzip
 import json
 import pathlib
 import sys
 
 import numpy as np
 
+from images import fashion  # noqa: F401, for the exporters
+
 folder = pathlib.Path(sys.argv[1])
-FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
 
 def path(name):
@@ -31,18 +31,6 @@ def case(name, answer="same", options=(), refused=None, real=None, scale=1.0,
     (folder / f"{name}.json").write_text(json.dumps({
         "answer": answer, "options": list(options), "refused": refused,
         "real": real, "scale": scale, "classes": classes}))
-
-
-def fashion(count, train=True):
-    """Images [count, 28, 28] from 0 to 255, and labels."""
-    stem = "train" if train else "t10k"
-    images = gzip.decompress(
-        (FASHION / f"{stem}-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress(
-        (FASHION / f"{stem}-labels-idx1-ubyte.gz").read_bytes())
-    return (np.frombuffer(images, np.uint8, count * 784, 16)
-            .reshape(count, 28, 28).astype(np.float32),
-            np.frombuffer(labels, np.uint8, count, 8).astype(np.int64))
 
 
 def save_real(name, values):

@@ -44,6 +44,7 @@ quiet dynamo $here/from_torch.py "$files" dynamo &
 dynamo=$!
 quiet script $here/from_torch.py "$files" script
 quiet sklearn $here/from_sklearn.py "$files"
+quiet refused $here/refused.py "$files"
 quiet keras $here/from_keras.py "$files"
 quiet keras-torch $here/from_keras.py "$files" torch
 wait $dynamo

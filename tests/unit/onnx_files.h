@@ -285,14 +285,14 @@ onnx_bad(onnx_file *f, const soma_onnx_options *options, soma_status status,
 
 /* The model's answer for one example. */
 static inline void
-onnx_answer(const soma_checkpoint *checkpoint, const float *x, float *answer)
+onnx_answer(const soma_checkpoint *checkpoint, const float *x, float *out)
 {
     const soma_spec *spec = &checkpoint->model->spec;
     soma_workspace *ws =
         soma_workspace_create(spec, 1, SOMA_PASS_PREDICT, NULL);
     assert_non_null(ws);
     spec->loss->answer(spec->outputs,
-                       soma_pass_forward(checkpoint->model, ws, 1, x), answer);
+                       soma_pass_forward(checkpoint->model, ws, 1, x), out);
     soma_workspace_free(ws);
 }
 
