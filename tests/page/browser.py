@@ -14,6 +14,9 @@ import urllib.request
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions import interaction
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -150,7 +153,7 @@ class Through(http.server.BaseHTTPRequestHandler):
 class Page:
     """What a test does with the page, as a person would."""
 
-    def __init__(self, width=1280, height=900, scheme="light", pointer="mouse"):
+    def __init__(self, width=1280, height=900, scheme="light"):
         options = webdriver.ChromeOptions()
         for flag in ("--headless=new", "--no-sandbox", "--disable-gpu",
                      "--hide-scrollbars", "--disable-dev-shm-usage",
@@ -159,7 +162,6 @@ class Page:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(
             options=options, service=Service("/usr/bin/chromedriver"))
-        self.pointer = pointer
         self.look(width, height, scheme)
 
     def look(self, width, height, scheme):
@@ -201,12 +203,15 @@ class Page:
     def console(self):
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
-    def draw(self, strokes):
-        """Strokes of (x, y), 0 to 1, with a real pointer pressed down."""
+    def draw(self, strokes, pointer=interaction.POINTER_MOUSE):
+        """Strokes of (x, y), 0 to 1, with a real pointer pressed down: a mouse,
+        a finger ("touch") or a pen."""
         canvas = self.find("#draw")
         self.js("arguments[0].scrollIntoView({block: 'center'})", canvas)
         size = canvas.rect["width"]
-        hand = ActionChains(self.driver, duration=4)
+        hand = ActionChains(self.driver)
+        hand.w3c_actions = ActionBuilder(
+            self.driver, mouse=PointerInput(pointer, pointer), duration=4)
         for stroke in strokes:
             points = [(int((x - 0.5) * size), int((y - 0.5) * size))
                       for x, y in stroke]
@@ -215,6 +220,17 @@ class Page:
                 hand.move_to_element_with_offset(canvas, x, y)
             hand.release()
         hand.perform()
+
+    def swipe(self, x, y, to_x, to_y):
+        """A finger, from and to points of the window."""
+        def send(kind, *points):
+            self.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {
+                "type": kind,
+                "touchPoints": [{"x": a, "y": b} for a, b in points]})
+        send("touchStart", (x, y))
+        for i in range(1, 11):
+            send("touchMove", (x + (to_x - x) * i / 10, y + (to_y - y) * i / 10))
+        send("touchEnd")
 
     def answered(self):
         """The verdict, when the newest picture has been answered."""

@@ -3,9 +3,11 @@ import {ask, modelPath, post, show, whenBack} from "./net.js";
 import {Paper, pixelsOf} from "./ink.js";
 import {bodyOf, lookOf, paint, pixelsOfPicture} from "./picture.js";
 import {isDigits, samplesFor} from "./samples.js";
+import {COLOURS, showPalette} from "./palette.js";
 import {classesOf, percent, showBars} from "./bars.js";
 import {Teacher} from "./teach.js";
 import {lookInside} from "./inside.js";
+import {live} from "./live.js";
 import {watch} from "./watch.js";
 
 const $ = (id) => document.getElementById(id);
@@ -17,8 +19,8 @@ const page = {
 };
 
 const paper = new Paper($("draw"), () => {
-  page.pixels = paper.strokes.length
-    ? pixelsOf(paper.strokes, page.look.width) : null;
+  page.pixels = paper.empty ? null
+    : pixelsOf(paper.strokes, page.look, paper.ground);
   shown();
 }, () => forgetPicture());
 
@@ -44,8 +46,7 @@ function shown() {
 
 // Puts a picture, not a drawing, on the paper.
 function setPixels(pixels) {
-  paper.strokes = [];
-  paper.draw();
+  paper.wipe();
   $("paper").classList.add("pictured");
   page.pixels = pixels;
   shown();
@@ -114,13 +115,14 @@ async function use(model) {
   page.look = lookOf(model);
   document.body.classList.toggle("sightless", !page.look);
   page.look ||= {channels: 1, height: 1, width: 1};
-  const draws = page.look.channels === 1 && page.look.width > 3;
-  document.body.classList.toggle("colour", !draws);
+  const paints = page.look.channels === 3;
+  document.body.classList.toggle("colour", paints);
   $("try-title").textContent = isDigits(model) ? "Draw a digit"
-    : draws ? "Draw, or choose a picture" : "Choose a picture";
-  $("hint").textContent = draws ? "Draw here" : "Drop a picture here";
+    : `${paints ? "Paint" : "Draw"}, or choose a picture`;
+  $("hint").textContent = paints ? "Paint here, or drop a picture" : "Draw here";
+  $("paper").style.aspectRatio = `${page.look.width} / ${page.look.height}`;
   forgetPicture();
-  paper.clear();
+  paper.take(page.look, paints ? "#fff" : null, paints ? COLOURS[0][1] : null);
   const samples = await samplesFor(model, lookOf(model));
   if (page.model !== model) return;
   page.samples = samples;
@@ -130,6 +132,9 @@ async function use(model) {
 }
 
 function showSamples() {
+  const paints = page.look.channels === 3;
+  $("samples").setAttribute("aria-label", paints ? "Colours" : "Samples");
+  if (paints) return showPalette($("samples"), paper);
   $("samples").replaceChildren(...page.samples.map((sample) => {
     const button = document.createElement("button");
     const canvas = document.createElement("canvas");
@@ -219,4 +224,4 @@ document.addEventListener("drop", (event) => {
 lookInside(page);
 watch(page);
 whenBack(back);
-start();
+start().then(live);

@@ -68,9 +68,15 @@ function askForKey() {
   return asking;
 }
 
+// A key that is for less than is wanted is given up for another one.
 $("give-key").addEventListener("click", () => {
   declined = false;
-  if (again) again();
+  if (document.body.classList.contains("barred")) {
+    sessionStorage.removeItem(KEY);
+    location.reload();
+  } else if (again) {
+    again();
+  }
 });
 
 export function headers(more) {
@@ -107,7 +113,8 @@ async function send(path, options) {
   }
 }
 
-// The answer's JSON. Throws a Problem, which the header shows already.
+// The answer's JSON. Throws a Problem, which the header shows already; calm:
+// unless it is only that the key is not for it.
 export async function ask(path, options = {}) {
   for (;;) {
     const {answer, value} = await send(path, options);
@@ -118,6 +125,10 @@ export async function ask(path, options = {}) {
     const says = value.error || `The server answered ${answer.status}.`;
     if (answer.status === 401 && await askForKey()) continue;
     if (answer.status === 401) throw new Problem("key", says);
+    if (answer.status === 403) { // what the key is not for
+      show(options.calm ? "ready" : "wrong");
+      throw new Problem("barred", says);
+    }
     if (answer.status === 503 || answer.status === 429) {
       const stopped = value.code === "learning_stopped";
       show(stopped ? "stopped" : "busy");
@@ -126,6 +137,45 @@ export async function ask(path, options = {}) {
     }
     show("wrong");
     throw new Problem("wrong", says);
+  }
+}
+
+async function read(stream, call) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const {value, done} = await reader.read();
+    if (done) return;
+    const events = (rest + value).split("\n\n");
+    rest = events.pop();
+    for (const event of events) {
+      const [, name] = event.match(/^event: (.*)$/m) || [];
+      const [, data] = event.match(/^data: (.*)$/m) || [];
+      if (name && data) call(name, JSON.parse(data));
+    }
+  }
+}
+
+const pause = (seconds) =>
+  new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
+
+// Server-sent events, each given to call(name, data), and again when they have
+// ended, until the signal. Not by EventSource, which cannot send a key.
+export async function listen(path, call, signal) {
+  while (!signal.aborted) {
+    let seconds = 1;
+    try {
+      const answer = await fetch(path,
+        {headers: headers(), signal, cache: "no-store"});
+      if (answer.ok) await read(answer.body, call);
+      else if (answer.status === 401 && await askForKey()) seconds = 0;
+      else seconds = 10;
+    } catch {
+      if (signal.aborted) return;
+      show("offline");
+      wait(1);
+    }
+    await pause(seconds);
   }
 }
 

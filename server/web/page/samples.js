@@ -34,7 +34,7 @@ export async function samplesFor(model, look) {
   const units = model.layers.at(-1).units;
   if (isDigits(model))
     return DIGITS.map((strokes, i) =>
-      ({name: String(i), label: i, strokes, pixels: pixelsOf(strokes, look.width)}));
+      ({name: String(i), label: i, strokes, pixels: pixelsOf(strokes, look)}));
   if (look.width !== 28 || !names.some((n) => /boot/i.test(n))) return [];
   const count = 10;
   return Promise.all(Array.from({length: count}, async (_, i) => {

@@ -2,9 +2,11 @@
 import {ask, modelPath, post, Problem} from "./net.js";
 import {bodyOf, lookOf, paint, unitOf} from "./picture.js";
 import {classesOf, percent, showBars} from "./bars.js";
+import {whenHeard} from "./live.js";
 
 const $ = (id) => document.getElementById(id);
 const SHOWN = 24;
+const AGAIN = 1000; // ms between looks at what others teach
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -29,16 +31,34 @@ export function inForce(records, version) {
 export class Teacher {
   constructor(page, {changed}) {
     Object.assign(this, {page, changed, busy: false, picture: false});
+    this.looking = 0; // the timer of a look that is to come
+    whenHeard((name, news) => {
+      if (name !== "stats" && news.model === this.model?.name &&
+          news.version > this.model.version) this.lookSoon();
+    });
+  }
+
+  // What others taught, took back or promoted.
+  lookSoon() {
+    this.looking ||= setTimeout(async () => {
+      this.looking = 0;
+      if (this.busy) return; // which looks itself
+      try {
+        await this.feed();
+        this.changed();
+      } catch { /* the header says so */ }
+    }, AGAIN);
   }
 
   // The picture that can be taught came or went.
   ready(picture) {
     this.picture = picture;
     for (const button of $("labels").children)
-      button.disabled = !picture || this.busy;
+      button.disabled = !picture || this.busy || this.page.barred;
     if ($("lesson").querySelector(".change").hidden)
-      $("lesson-empty").textContent = picture
-        ? "Is it right? If not, tell it." : "Draw something first.";
+      $("lesson-empty").textContent = this.page.barred
+        ? "With this key you may ask, but not teach."
+        : picture ? "Is it right? If not, tell it." : "Draw something first.";
   }
 
   // Another model, or the same again: its buttons and its examples.
@@ -63,6 +83,7 @@ export class Teacher {
     $("lesson").querySelector(".change").hidden = true;
     $("lesson-empty").hidden = false;
     $("learned").textContent = $("kept").textContent = "";
+    $("kept-bars").hidden = true;
   }
 
   working(busy) {
@@ -72,13 +93,19 @@ export class Teacher {
       button.disabled = busy;
   }
 
-  // How many of the samples it reads as they are; null: it has none.
+  // {right, all}: how many pictures it reads right that it is not taught: those
+  // that the model file sets aside, else the samples; null: it has none.
   async remembered() {
     const {model, samples} = this.page;
+    if (model.guard) {
+      const {right, examples} = await ask(modelPath(model, "/guard"));
+      return {right, all: examples};
+    }
     if (!samples.length) return null;
     const [type, body] = bodyOf(model, samples.map((s) => s.pixels));
     const {predictions} = await post(modelPath(model, "/predict"), body, type);
-    return predictions.filter((p, i) => p.label === samples[i].label).length;
+    return {all: samples.length,
+      right: predictions.filter((p, i) => p.label === samples[i].label).length};
   }
 
   async teach(label) {
@@ -123,16 +150,33 @@ export class Teacher {
         : `It said ${said[before.label]}; now it says ${name}${sure(after)}.`;
   }
 
+  // What it knew, before and after, as two lines under each other: one glance
+  // tells whether the second is shorter.
   keeps(before, after) {
-    const all = this.page.samples.length;
-    $("kept").textContent = before === null ? ""
-      : after >= before
-        ? `It forgot nothing: ${after} of ${all} samples read right, as before.`
-        : `Of ${all} samples it reads ${after} right; before it were ${before}.`;
+    $("kept-bars").hidden = !before;
+    if (!before) {
+      $("kept").textContent = "This model has no pictures set aside, by which " +
+        "it could tell whether it forgot any.";
+      return;
+    }
+    for (const [id, {right, all}] of [["kept-before", before],
+      ["kept-after", after]]) {
+      const [, track, text] = $(id).children;
+      track.firstChild.style.transform = `scaleX(${right / all})`;
+      text.textContent = `${right} of ${all}`;
+    }
+    const fewer = before.right - after.right;
+    $("kept").textContent = fewer > 0
+      ? `It reads ${fewer} fewer of ${after.all} pictures that it is not taught.`
+      : `It forgot nothing: of ${after.all} pictures that it is not taught ` +
+        `it reads ${after.right} right${fewer ? `, ${-fewer} more than before`
+          : ", as before"}.`;
   }
 
   fail(problem) {
     if (!(problem instanceof Problem)) throw problem;
+    this.forget();
+    $("lesson-empty").hidden = true;
     $("learned").textContent = problem.message;
   }
 
@@ -141,9 +185,11 @@ export class Teacher {
     if (this.busy) return;
     this.working(true);
     try {
+      const known = await this.remembered();
       await post(modelPath(this.model, "/rollback"),
         {version: record.version - 1});
       this.forget();
+      if (known) this.keeps(known, await this.remembered());
       $("learned").textContent = record.rollback === undefined
         ? "Taken back." : "Taught again.";
       $("lesson-empty").hidden = true;
@@ -159,28 +205,52 @@ export class Teacher {
 
   async feed() {
     const {model} = this;
-    const {examples, version} = await ask(
-      modelPath(model, `/examples?limit=${SHOWN}&pixels=1`));
-    if (model !== this.model) return;
-    model.version = version;
+    if (this.page.barred) return;
+    try {
+      const {examples, version} = await ask(
+        modelPath(model, `/examples?limit=${SHOWN}&pixels=1`), {calm: true});
+      if (model === this.model) this.showFeed(examples, version);
+    } catch (problem) {
+      if (problem.state !== "barred") throw problem;
+      this.bar();
+    }
+  }
+
+  // The key is for predictions alone.
+  bar() {
+    this.page.barred = true;
+    document.body.classList.add("barred");
+    $("give-key").textContent = "Use another key";
+    $("feed-empty").textContent = "This key is not for what it was taught.";
+    this.ready(this.picture);
+  }
+
+  showFeed(examples, version) {
+    const feed = $("feed");
+    const focused = document.activeElement.closest("#feed li")?.dataset.version;
+    this.model.version = version;
     const valid = inForce(examples, version);
     $("feed-empty").hidden = examples.length > 0;
-    $("feed").replaceChildren(...examples.reverse().map((record) =>
+    feed.replaceChildren(...examples.reverse().map((record) =>
       this.item(record, valid)));
+    feed.querySelector(`[data-version="${focused}"] button`)?.focus();
   }
 
   item(record, valid) {
     const item = make("li");
+    item.dataset.version = record.version;
     const label = record.label !== undefined;
     item.classList.toggle("gone", label && !valid.has(record.version));
-    item.append(label ? this.thumbnail(record) : make("span", "mark", "\u21b6"));
+    item.append(label ? this.thumbnail(record) : make("span", "mark", record.promoted ? "\u21c4" : "\u21b6"));
     const text = make("div", "what");
     text.append(make("strong", "", label ? this.named(record.label)
       : record.rollback !== undefined ? "Taken back"
-        : record.promoted ? "Took over a fork" : "Settings changed"));
+        : record.promoted ? `Took over ${record.promoted.from}`
+          : "Settings changed"));
     text.append(make("span", "quiet", this.details(record)));
     item.append(text);
-    if (label || record.rollback !== undefined) item.append(this.undo(record));
+    if (label || record.rollback !== undefined || record.promoted)
+      item.append(this.undo(record));
     return item;
   }
 
@@ -197,11 +267,13 @@ export class Teacher {
     return canvas;
   }
 
-  details({version, label, rollback, predicted, loss, rejected}) {
+  details({version, label, rollback, promoted, predicted, loss, rejected}) {
+    if (promoted) return `its version ${promoted.version}`;
     if (rollback !== undefined)
       return rollback ? `back to version ${rollback}` : "back to as shipped";
     if (label === undefined) return `version ${version}`;
     if (rejected) return "rejected: it would have done harm";
+    if (!predicted) return `version ${version}`;
     return `${predicted.label === label ? "was right"
       : `had said ${this.named(predicted.label)}`} \u00b7 loss ${loss.toFixed(2)}`;
   }
