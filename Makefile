@@ -23,7 +23,7 @@ PACKAGES := gcc make pkg-config libmicrohttpd-dev libjansson-dev \
 	nettle-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler \
 	libminizip-dev libgnutls28-dev libhiredis-dev
 TEST_PACKAGES := libcmocka-dev libcurl4-openssl-dev dataset-fashion-mnist \
-	curl jq sqlite3 util-linux openssl redis-server
+	curl jq sqlite3 util-linux openssl redis-server liblua5.1-0-dev
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck
 DATA ?=
 PREFIX ?= /usr/local
@@ -66,7 +66,8 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_TARGETS := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
 HTTP_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/http/test_*.c \
-	tests/crash/test_*.c tests/replicas/test_*.c tests/faults/test_*.c))
+	tests/crash/test_*.c tests/replicas/test_*.c tests/faults/test_*.c \
+	tests/simulation/test_*.c))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -157,6 +158,30 @@ $(BUILD)/tests/replicas/test_%: $(BUILD)/tests/replicas/test_%.o \
 		$(BUILD)/libsoma.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm
+
+# Its own threads, clock and Redis stand in for the real ones, and scripts run
+# by the interpreter that Redis has in it.
+SIMULATED := pthread_create pthread_join pthread_cond_wait \
+	pthread_cond_timedwait nanosleep clock_gettime getrandom
+SIMULATION := $(patsubst %.c,$(BUILD)/%.o,$(filter-out \
+	tests/simulation/test_%,$(wildcard tests/simulation/*.c)))
+LUA_CFLAGS = $(eval LUA_CFLAGS := $(shell pkg-config --cflags lua5.1))$(LUA_CFLAGS)
+LUA_LIBS = $(eval LUA_LIBS := $(shell pkg-config --libs lua5.1))$(LUA_LIBS)
+$(BUILD)/tests/simulation/%.o: CPPFLAGS += $(LUA_CFLAGS)
+
+$(BUILD)/tests/simulation/test_%: $(BUILD)/tests/simulation/test_%.o \
+		$(SIMULATION) $(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) $(SIMULATED:%=-Wl,--wrap=%) -o $@ $^ $(LIB_LIBS) $(LUA_LIBS) \
+		-lcmocka -lm
+
+# The store beside a real Redis, and so with the real hiredis.
+$(BUILD)/tests/simulation/test_store: $(BUILD)/tests/simulation/test_store.o \
+		$(addprefix $(BUILD)/tests/simulation/,store.o values.o script.o) \
+		$(BUILD)/tests/replicas/redis.o $(BUILD)/tests/http/server.o \
+		$(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) $(LUA_LIBS) -lcurl -lcmocka -lm
 
 $(BUILD)/tests/faults/test_%: $(BUILD)/tests/faults/test_%.o \
 		$(BUILD)/tests/faults/shimmed.o \
@@ -266,6 +291,13 @@ crash: test-deps
 	$(Q)SOMA=$(BUILD)/soma SOMA_PRELOAD=$(BUILD)/tests/crash/faults.so \
 		SOMA_FAULT_STEP=1 $(BUILD)/tests/crash/test_storage
 
+## simulation: replicas in a simulated world, SEEDS=n (100000) runs
+.PHONY: simulation
+SEEDS ?= 100000
+simulation: test-deps
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/tests/simulation/test_simulation
+	$(Q)SOMA_SIMULATION_SEEDS=$(SEEDS) $(BUILD)/tests/simulation/test_simulation
+
 ## experiment: what learning from a stream does to what a model knew
 .PHONY: experiment
 experiment: test-deps
@@ -288,6 +320,18 @@ fuzz: lint-deps
 # 5 seconds each from the same seed, for continuous integration.
 fuzz-brief:
 	$(Q)SEED=1 $(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+
+## chaos: replicas, Redis and what is between them broken at random, SECONDS=n
+.PHONY: chaos chaos-brief
+chaos: SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)
+chaos: test-deps
+	$(Q)sh tests/install.sh python3
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)BUILD=$(BUILD) sh tests/replicas/chaos/run.sh $(SECONDS) $(SEED)
+
+# For continuous integration.
+chaos-brief:
+	$(Q)$(MAKE) --no-print-directory chaos SECONDS=8
 
 ## fuzz-afl: AFL++ on the JSON target for MINUTES=n
 .PHONY: fuzz-afl
@@ -319,7 +363,8 @@ coverage: test-deps
 
 ## bench: all of the parts below, and one report (ROUNDS=n SECONDS=n)
 .PHONY: bench
-BENCH_PARTS := bench-limits bench-learning bench-peers bench-training
+BENCH_PARTS := bench-limits bench-learning bench-replicas bench-peers \
+	bench-training
 bench:
 	$(Q)for part in $(BENCH_PARTS); do \
 		$(MAKE) --no-print-directory $$part || exit 1; \
@@ -346,6 +391,13 @@ bench-learning: test-deps
 	$(Q)sh tests/install.sh wrk python3 util-linux
 	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/record
 	$(Q)BUILD=$(BUILD) python3 tests/bench/learning.py
+
+## bench-replicas: replicas on one journal in Redis, what they give and cost
+.PHONY: bench-replicas
+bench-replicas: test-deps
+	$(Q)sh tests/install.sh wrk python3 util-linux
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)BUILD=$(BUILD) python3 tests/bench/replicas.py
 
 # Two environments: MLServer wants an older FastAPI than the others.
 build/peers-venv/installed: tests/bench/peers/requirements.txt

@@ -38,7 +38,10 @@ static const soma_option options[] = {
 
 static const soma_command command = {
     "journal",
-    "list|export|check|trim JOURNAL.db [options]",
+    "list|export|check|trim JOURNAL [options]",
+    "JOURNAL is a file (DATA/mnist.db), or one that replicas share\n"
+    "(redis://...#mnist; not for trim).\n"
+    "\n"
     "list    what was recorded, newest last\n"
     "export  the examples that are in the newest version\n"
     "check   read everything and verify it\n"
@@ -131,8 +134,8 @@ check(const char *path, soma_error *err)
         return status;
     status = file.journal->backend->check(file.journal, err);
     if (!status)
-        printf("%s: good: %" PRIu64 " examples, version %" PRIu64 "\n", path,
-               file.info.examples, file.info.last);
+        printf("%s: good: %" PRIu64 " examples, version %" PRIu64 "\n",
+               file.name, file.info.examples, file.info.last);
     soma_journal_file_close(&file);
     return status;
 }
@@ -199,6 +202,10 @@ static soma_status
 trim(const journal_options *o, const char *path, soma_error *err)
 {
     int lock;
+    if (soma_journal_file_is_shared(path))
+        return soma_error_set(err, SOMA_E_UNSUPPORTED,
+                              "a shared journal is trimmed by the replicas, by "
+                              "the options that they were started with");
     soma_status status = lock_folder(path, &lock, err);
     if (status)
         return status;

@@ -28,7 +28,7 @@ static const soma_option options[] = {
 
 static const soma_command command = {
     "replay",
-    "JOURNAL.db [options]",
+    "JOURNAL [options]",
     "Rebuilds any version of a model from its journal, and checks that the\n"
     "checkpoints in it are what its examples lead to, bit for bit.",
     options,
@@ -192,7 +192,7 @@ replay(const replay_options *o, const char *path, soma_error *err)
         status = soma_error_set(err, SOMA_E_NOT_FOUND,
                                 "%s: there is no version %" PRIu64
                                 "; the newest is %" PRIu64,
-                                path, version, file.info.last);
+                                file.name, version, file.info.last);
     else
         status =
             o->quick ? walk_to(&w, version, err) : walk_all(&w, version, err);

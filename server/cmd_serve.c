@@ -122,6 +122,7 @@ set_up_web(server *s)
     o->cors_origins = c->cors_origin;
     o->rate_limit = c->rate_limit;
     o->max_learning_rate = c->max_learning_rate;
+    o->versions = c->journal != NULL;
     s->web.registry = &s->registry;
 }
 

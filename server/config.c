@@ -53,9 +53,13 @@ static const soma_option options[] = {
          "Folder for what is learned, made if it is missing: a journal "
          "NAME.db for each model. Without it all is gone when the server "
          "ends."),
-    TEXT("journal", "URL", NULL, journal,
-         "redis://[[USER:]PASSWORD@]HOST[:PORT][/DB]: what is learned is kept "
-         "in Redis Streams, which several replicas share. In place of --data."),
+    TEXT(
+        "journal", "URL", NULL, journal,
+        "redis://[[USER:]PASSWORD@]HOST[:PORT][/DB]: what is learned is kept "
+        "in Redis Streams, which several replicas share. Or of Sentinels: "
+        "redis+sentinel://[[USER:]PASSWORD@]HOST[:PORT][,...]/MASTER[/DB]. With "
+        "TLS: rediss, and ?ca=FILE&cert=FILE&key=FILE at the end. In place of "
+        "--data."),
     WHOLE("workers", "N", "0", 0, 128, workers,
           "Threads that answer requests; 0: one for each core."),
     NUMBER("learning-rate", "X", "0.05", 0, 10, learning_rate,

@@ -53,7 +53,7 @@ forbid "$web" 'sqlite3|hiredis|cblas' 'server/web knows no SQL'
 only cblas.h core/matrix.c
 # shellcheck disable=SC2046
 only microhttpd.h $(echo server/web/http*.[ch])
-only gnutls/gnutls.h server/web/tls.c server/cmd_health.c
+only gnutls/gnutls.h server/web/tls.c server/engine/redis_tls.c server/cmd_health.c
 only gnutls/abstract.h server/web/tls.c
 only sqlite3.h server/engine/sql.c
 only hiredis/hiredis.h server/engine/redis.h

@@ -21,7 +21,7 @@ export SOMA_SHIM_LIBRARY="$build/tests/faults/shim.so"
 # What the sanitizers find must fail the test that found it.
 export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_leaks=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-export TSAN_OPTIONS="exitcode=99:halt_on_error=0:suppressions=tests/tsan.supp"
+export TSAN_OPTIONS="exitcode=99:halt_on_error=0:suppressions=$PWD/tests/tsan.supp"
 
 # A program's tests as cmocka counts them; if it dies, one failure more. What it
 # says is one write, so that programs side by side do not mix their lines.
@@ -98,7 +98,7 @@ counted() {
 programs=
 for test in "$build"/tests/unit/test_* "$build"/tests/http/test_* \
     "$build"/tests/crash/test_* "$build"/tests/replicas/test_* \
-    "$build"/tests/faults/test_*; do
+    "$build"/tests/faults/test_* "$build"/tests/simulation/test_*; do
     case $test in *.o | *.d | *.log | *.report | *.counts) continue ;; esac
     [ -x "$test" ] || continue
     rm -f "$test.counts"

@@ -19,6 +19,20 @@ soma_clock_ticks(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+uint64_t
+soma_clock_worked(void)
+{
+    struct timespec own;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &own);
+    return (uint64_t)own.tv_sec * 1000000 + (uint64_t)own.tv_nsec / 1000;
+}
+
+int64_t
+soma_clock_steady(void)
+{
+    return (int64_t)(soma_clock_ticks() / 1000);
+}
+
 void
 soma_clock_text(int64_t milliseconds, char text[SOMA_CLOCK_TEXT])
 {

@@ -58,7 +58,7 @@ soma_feed_since(soma_feed *feed, int64_t since, int64_t now)
     uint64_t first = oldest(feed);
     for (uint64_t n = first; n < feed->count; n++) {
         const soma_news *news = &feed->items[n % SOMA_FEED];
-        count += !news->rollback && news->time >= since;
+        count += news->kind == SOMA_RECORD_EXAMPLE && news->time >= since;
     }
     int64_t held = feed->count ? feed->items[first % SOMA_FEED].time : now;
     if (first > 0 && held > since && now > held)

@@ -1,23 +1,25 @@
 /* The latest of what a model was taught, for those who watch it learn: written
- * by its trainer once that is in force, read by any thread. It holds the last
- * SOMA_FEED of them and is not kept: the journal is.
+ * by its trainer, its own examples once they are in force, those of other
+ * replicas as they are learned; read by any thread. It holds the last SOMA_FEED
+ * of them and is not kept: the journal is.
  */
 #ifndef SOMA_ENGINE_FEED_H
 #define SOMA_ENGINE_FEED_H
 
+#include "server/engine/journal.h"
+
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { SOMA_FEED = 512 };
 
 typedef struct soma_news {
-    uint64_t version; /* of the record */
-    int64_t time;     /* milliseconds since 1970 */
-    bool rollback;    /* to version `target`; else an example: */
-    uint64_t target;
-    int label, predicted; /* before it was learned */
-    float loss;           /* the same */
+    uint64_t version;      /* of the record */
+    int64_t time;          /* milliseconds since 1970 */
+    soma_record_kind kind; /* what was not taught has a */
+    uint64_t target;       /* version: that rolled back to, or of the fork */
+    int label, predicted;  /* before it was learned */
+    float loss;            /* the same */
 } soma_news;
 
 typedef struct soma_feed {

@@ -72,6 +72,15 @@ typedef struct soma_journal_part {
     unsigned char digest[32]; /* SHA-256 of the whole; with the last part */
 } soma_journal_part;
 
+/* A record of a shared journal: its number, and what tells it from any other
+ * that ever had that number. It stands for all records up to it, since who
+ * appends names the one before. */
+enum { SOMA_MARK_MAX = 39 };
+typedef struct soma_place {
+    uint64_t seq;
+    char mark[SOMA_MARK_MAX + 1]; /* "": not known, or seq 0 */
+} soma_place;
+
 /* What one append writes: all of it or nothing, with one fsync. */
 typedef struct soma_journal_group {
     const soma_record *records; /* [count], their seq follow the last one's */
@@ -82,6 +91,10 @@ typedef struct soma_journal_group {
                                    records that are (or come now) in */
     int lesson_count;
     const soma_journal_part *part; /* NULL: none */
+    soma_place *after; /* of a shared journal, NULL: of no matter. The last
+                          record that the writer has learned; where it is not
+                          in the journal, the end is SOMA_E_CONFLICT. Then the
+                          last one of the group */
 } soma_journal_group;
 
 /* A record after which the weights are not the ones before it and a step. */
@@ -103,6 +116,7 @@ typedef struct soma_journal_info {
     char origin[SOMA_ORIGIN_MAX + 1];            /* soma_journal_base's */
     unsigned char settings[SOMA_LEARNING_BYTES]; /* learning began with */
     int size;                                    /* values of an example */
+    soma_place end; /* the newest record, of a shared one */
 } soma_journal_info;
 
 typedef struct soma_journal_checkpoint {
@@ -135,8 +149,9 @@ typedef struct soma_journal_backend {
     bool shared; /* others append to it, too */
     /* SOMA_E_NO_SPACE: nothing of it is written, and the journal can be used
      * as before. SOMA_E_CONFLICT, of one that is shared: nothing is written,
-     * since the records' numbers are taken. Any other failure: whether it was
-     * written is not known; only reopen and close may be called next. */
+     * since the records' numbers are taken, or `after` is not there. Any other
+     * failure: whether it was written is not known; only reopen and close may
+     * be called next. */
     soma_status (*append)(soma_journal *journal,
                           const soma_journal_group *group, soma_error *err);
     /* Opens it again after a failure, with all checks of the first time, and
@@ -179,6 +194,10 @@ typedef struct soma_journal_backend {
     /* Reads all that is in it and checks it. SOMA_E_FORMAT says what is
      * damaged first, and where. */
     soma_status (*check)(soma_journal *journal, soma_error *err);
+    /* Of a shared one, else NULL: whether that record is there; also if it was
+     * trimmed since. */
+    soma_status (*holds)(soma_journal *journal, const soma_place *place,
+                         bool *held, soma_error *err);
     /* Of a shared one, else NULL: says which digest the weights of version seq
      * have here; `first` is what was said first, by whatever replica. What was
      * said of version `old` may be forgotten. */

@@ -3,8 +3,9 @@
  * hash tag {M}, so that they lie on one node of a cluster:
  *
  *     soma:{M}:head         hash: format, base, origin, settings, size,
- *                           created, first, last, examples
- *     soma:{M}:examples     stream: entry SEQ-0 is record SEQ
+ *                           created, first, last, examples, mark
+ *     soma:{M}:examples     stream: entry SEQ-0 is record SEQ: r its bytes, t
+ *                           its time, m its mark
  *     soma:{M}:leaps        sorted by seq: "SEQ:KIND:TARGET"
  *     soma:{M}:keys         hash: Idempotency-Key -> what it stood for
  *     soma:{M}:key-times    the same keys, sorted by time
@@ -13,7 +14,8 @@
  *     soma:{M}:states       hash: SEQ -> bytes of that checkpoint
  *     soma:{M}:base         the model file's bytes
  *     soma:{M}:digests      hash: SEQ -> digest of the weights, now and then
- *     soma:{M}:part:I       a checkpoint that instance I is writing
+ *     soma:{M}:part:I       "SEQ:" and as much of that checkpoint as instance
+ *                           I has written
  *     soma:{M}:writer:I     the last append of instance I
  *
  * An append is one script, so all of it or nothing is done. It names the
@@ -23,7 +25,15 @@
  * replica never appends to what it has not applied.
  *
  * Each append has a token. When its answer is lost, it is sent again over a
- * new connection: the script knows the token and does nothing twice.
+ * new connection: the script knows the token and does nothing twice. Tokens are
+ * numbered, and one that arrives after a later one is refused: it was given up.
+ *
+ * The token is also the mark of the append's records, and who appends names the
+ * mark of the record before. A server that was cut off, or a replica of it that
+ * has taken its place, may have lost its last records, and others may have got
+ * their numbers; by its mark a replica that had learned them sees that what it
+ * has learned last is not there, and neither its records nor its checkpoints
+ * are taken.
  *
  * What is written is on disk when the server has appendonly yes and
  * appendfsync always; with less, opening says so in the log. An append that
@@ -81,7 +91,18 @@ soma_stream_damaged(const soma_stream *stream, soma_error *err,
 
 /* ---- The head ---- */
 
-enum { FIRST, LAST, EXAMPLES, CREATED, BASE, ORIGIN, SETTINGS, SIZE, FIELDS };
+enum {
+    FIRST,
+    LAST,
+    EXAMPLES,
+    CREATED,
+    BASE,
+    ORIGIN,
+    SETTINGS,
+    SIZE,
+    MARK,
+    FIELDS
+};
 
 static uint64_t
 number_of(const redisReply *reply)
@@ -105,7 +126,10 @@ take_head(const soma_stream *stream, const redisReply *reply,
         .first = number_of(field[LAST]) ? number_of(field[FIRST]) : 0,
         .examples = number_of(field[EXAMPLES]),
         .created = (int64_t)number_of(field[CREATED]),
-        .size = (int)number_of(field[SIZE])};
+        .size = (int)number_of(field[SIZE]),
+        .end.seq = number_of(field[LAST])};
+    snprintf(info->end.mark, sizeof info->end.mark, "%s",
+             field[MARK]->str ? field[MARK]->str : "");
     snprintf(info->base, sizeof info->base, "%s", field[BASE]->str);
     snprintf(info->origin, sizeof info->origin, "%s",
              field[ORIGIN]->str ? field[ORIGIN]->str : "");
@@ -118,7 +142,7 @@ read_head(soma_stream *stream, soma_journal_info *info, soma_error *err)
 {
     static const char *const fields[FIELDS] = {"first",    "last", "examples",
                                                "created",  "base", "origin",
-                                               "settings", "size"};
+                                               "settings", "size", "mark"};
     soma_redis_command command = {.count = 0};
     soma_stream_verb(stream, &command, "HMGET", SOMA_STREAM_HEAD);
     for (int i = 0; i < FIELDS; i++)
@@ -213,6 +237,7 @@ static const soma_journal_backend backend = {
     .base = soma_stream_base,
     .trim = soma_stream_trim,
     .check = soma_stream_check,
+    .holds = soma_stream_holds,
     .compare = soma_stream_compare,
     .close = stream_close,
 };
@@ -291,6 +316,13 @@ is_set(soma_stream *stream, const char *words, const char *wanted)
 static void
 warn_of_loss(soma_stream *stream)
 {
+    if (!is_set(stream, "CONFIG GET maxmemory-policy", "noeviction"))
+        soma_log(SOMA_LOG_WARNING, "journal-may-lose", "journal", stream->name,
+                 "text",
+                 "the server does not say that it has maxmemory-policy "
+                 "noeviction: when its memory is full it may throw away what "
+                 "was learned",
+                 NULL);
     if (is_set(stream, "CONFIG GET appendonly", "yes") &&
         is_set(stream, "CONFIG GET appendfsync", "always"))
         return;

@@ -32,9 +32,32 @@ typedef struct soma_stream {
     char base[72];     /* digest, so that another journal is noticed */
     char instance[17]; /* of this object, drawn at random */
     uint64_t appends;
-    unsigned char *packed; /* a record's values, [size x 4] */
-    float *x;              /* [size] */
+    char token[SOMA_MARK_MAX + 1]; /* of the last one */
+    unsigned char *packed;         /* a record's values, [size x 4] */
+    float *x;                      /* [size] */
 } soma_stream;
+
+/* A function of scripts: where the way to a version begins (replay.h): the seq
+ * of a checkpoint, whose row it gives, too, or of the record before an
+ * adoption; all records since belong to it. That checkpoint which is not to be
+ * counted on is `without`. */
+#define SOMA_STREAM_BEGINNING                                                  \
+    "local function beginning(version, without)\n"                             \
+    "  while true do\n"                                                        \
+    "    local seq, row = 0, nil\n"                                            \
+    "    for _, found in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[7],\n"     \
+    "      version, 0, 'LIMIT', 0, 2)) do\n"                                   \
+    "      if not row and found ~= without then\n"                             \
+    "        row, seq = found, tonumber(string.match(found, '^%d+')) end\n"    \
+    "    end\n"                                                                \
+    "    local leap = redis.call('ZREVRANGEBYSCORE', KEYS[3], version, 0,\n"   \
+    "      'LIMIT', 0, 1)[1] or '0:0:0'\n"                                     \
+    "    local at, kind, target = string.match(leap, '(%d+):(%d+):(%d+)')\n"   \
+    "    if tonumber(at) <= seq then return seq, row end\n"                    \
+    "    if kind == '4' then return tonumber(at) - 1, nil end\n"               \
+    "    version = target\n"                                                   \
+    "  end\n"                                                                  \
+    "end\n"
 
 /* A command of a script's text: EVAL with all keys; arguments follow. */
 void soma_stream_script(const soma_stream *stream, soma_redis_command *command,
@@ -98,6 +121,8 @@ soma_status soma_stream_trim(soma_journal *journal,
                              const soma_journal_policy *policy, int most,
                              bool *more, soma_error *err);
 soma_status soma_stream_check(soma_journal *journal, soma_error *err);
+soma_status soma_stream_holds(soma_journal *journal, const soma_place *place,
+                              bool *held, soma_error *err);
 soma_status soma_stream_compare(soma_journal *journal, uint64_t seq,
                                 uint64_t old, const char *digest,
                                 char first[72], soma_error *err);

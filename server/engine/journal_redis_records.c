@@ -251,6 +251,29 @@ soma_stream_read(soma_journal *journal, uint64_t after, uint64_t upto,
     return status;
 }
 
+/* One that was trimmed may have been it. */
+soma_status
+soma_stream_holds(soma_journal *journal, const soma_place *place, bool *held,
+                  soma_error *err)
+{
+    soma_journal_info info;
+    soma_status status = journal->backend->info(journal, &info, err);
+    *held = !status && place->seq <= info.last;
+    if (status || !*held || !place->mark[0] || place->seq < info.first)
+        return status;
+    redisReply *reply =
+        read_chunk((soma_stream *)journal, place->seq - 1, place->seq, err);
+    if (!reply)
+        return err->status;
+    if (reply->elements == 1 && reply->element[0]->elements == 2) {
+        const redisReply *fields = reply->element[0]->element[1];
+        *held = fields->elements >= 6 &&
+                !strcmp(fields->element[5]->str, place->mark);
+    }
+    freeReplyObject(reply);
+    return SOMA_OK;
+}
+
 soma_status
 soma_stream_last_leap(soma_journal *journal, uint64_t upto, soma_leap *leap,
                       soma_error *err)

@@ -149,7 +149,6 @@ soma_stream_pack_part(const soma_journal_part *part,
                        part->digest[i]);
     soma_redis_add(command, part->data, part->size);
     soma_redis_number(command, part->last);
-    soma_redis_number(command, (int64_t)part->seq);
     soma_redis_text(command, text);
 }
 
@@ -265,23 +264,28 @@ soma_stream_base(soma_journal *journal, soma_bytes *model, soma_error *err)
 
 /* Arguments: checkpoints to keep, examples, oldest time, keys, their oldest
  * time (0: all), and the most to drop. What a start needs when the newest
- * checkpoint turns out damaged stays: the one before it and all records since.
+ * checkpoint turns out damaged stays: the one that the way to the newest
+ * version then begins with, which may be that before a rollback's target, and
+ * all records since.
  * Answers 1 if there is more. */
-static const char trim_script[] =
+static const char trim_script[] = SOMA_STREAM_BEGINNING
     "local call, most = redis.call, tonumber(ARGV[6])\n"
     "local keep, left = tonumber(ARGV[1]), most\n"
+    "local head = call('HMGET', KEYS[1], 'last', 'examples')\n"
+    "if not head[1] then return 0 end\n"
+    "local covered, needed =\n"
+    "  beginning(head[1], call('ZREVRANGE', KEYS[7], 0, 0)[1])\n"
     "if keep > 0 then\n"
     "  local old = call('ZRANGE', KEYS[7], 0, -1 - math.max(keep, 2))\n"
     "  for _, row in ipairs(old) do\n"
-    "    call('HDEL', KEYS[8], string.match(row, '^%d+'))\n"
-    "    call('ZREM', KEYS[7], row)\n"
+    "    if row ~= needed then\n"
+    "      call('HDEL', KEYS[8], string.match(row, '^%d+'))\n"
+    "      call('ZREM', KEYS[7], row)\n"
+    "    end\n"
     "  end\n"
     "end\n"
     "local examples, since = tonumber(ARGV[2]), tonumber(ARGV[3])\n"
-    "local rows = call('ZREVRANGE', KEYS[7], 1, 1)\n"
-    "local head = call('HMGET', KEYS[1], 'last', 'examples')\n"
-    "if rows[1] and head[1] and (examples > 0 or since > 0) then\n"
-    "  local covered = tonumber(string.match(rows[1], '^%d+'))\n"
+    "if examples > 0 or since > 0 then\n"
     "  local recent = tonumber(head[1]) - examples\n"
     "  local found = call('XRANGE', KEYS[2], '-', '+', 'COUNT', most)\n"
     "  local gone = 0\n"

@@ -89,6 +89,22 @@ stopped(const view *v)
 }
 
 static double
+lag(const view *v)
+{
+    uint64_t newest = v->report.newest, here = v->snapshot->version;
+    if (!v->report.looked)
+        return -1;
+    return newest > here ? (double)(newest - here) : 0;
+}
+
+static double
+looked(const view *v)
+{
+    int64_t now = soma_clock_now(), then = v->report.looked;
+    return !then ? -1 : now > then ? (double)(now - then) / 1000 : 0;
+}
+
+static double
 waiting(const view *v)
 {
     return v->report.waiting;
@@ -137,6 +153,13 @@ static const family families[] = {
      guard_accuracy},
     {"soma_learning_stopped", "gauge",
      "1: /train answers 503 until somebody acts.", stopped},
+    {"soma_replica_lag", "gauge",
+     "Records of the shared journal that are not learned here yet, when it was "
+     "last looked at.",
+     lag},
+    {"soma_replica_looked_seconds", "gauge",
+     "How long ago that was; it grows while the journal cannot be reached.",
+     looked},
     {"soma_waiting_examples", "gauge", "Examples that wait to be learned.",
      waiting},
     {"soma_remembered_inputs", "gauge",

@@ -1,113 +1,13 @@
 #include "server/engine/redis.h"
 
+#include "server/engine/redis_sentinel.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { TIMEOUT = 2000, PORT = 6379 };
-
-/* ---- The address ---- */
-
-static int
-hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 32;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A copy of text[size] with each %XX as its byte. */
-static char *
-decode(const char *text, size_t size)
-{
-    char *copy = malloc(size + 1), *to = copy;
-    for (size_t i = 0; copy && i < size; i++) {
-        bool coded = text[i] == '%' && i + 2 < size && hex(text[i + 1]) >= 0 &&
-                     hex(text[i + 2]) >= 0;
-        *to++ =
-            coded ? (char)(hex(text[i + 1]) * 16 + hex(text[i + 2])) : text[i];
-        i += coded ? 2 : 0;
-    }
-    if (copy)
-        *to = '\0';
-    return copy;
-}
-
-static soma_status
-parse_login(soma_redis *redis, const char *text, size_t size, soma_error *err)
-{
-    const char *colon = memchr(text, ':', size);
-    size_t user = colon ? (size_t)(colon - text) : 0;
-    size_t skip = colon ? user + 1 : 0;
-    if (user)
-        redis->user = decode(text, user);
-    redis->password = decode(text + skip, size - skip);
-    return redis->password && (!user || redis->user)
-               ? SOMA_OK
-               : soma_error_memory(err, "an address");
-}
-
-/* A whole number up to `most` and the end of the text; -1: it is none. */
-static int
-whole(const char *text, int most)
-{
-    char *end;
-    if (*text < '0' || *text > '9')
-        return -1;
-    long number = strtol(text, &end, 10);
-    return *end || number > most ? -1 : (int)number;
-}
-
-static soma_status
-parse_place(soma_redis *redis, const char *text, soma_error *err)
-{
-    char host[256], *part;
-    snprintf(host, sizeof host, "%s", text);
-    redis->port = PORT;
-    redis->db = 0;
-    part = strchr(host, '/');
-    if (part) {
-        *part++ = '\0';
-        redis->db = *part ? whole(part, 1 << 20) : 0;
-    }
-    part = strrchr(host, ':');
-    if (part) {
-        *part++ = '\0';
-        redis->port = whole(part, 65535);
-    }
-    if (strlen(text) >= sizeof host || !host[0] || redis->port < 1 ||
-        redis->db < 0)
-        return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "expected redis://[[USER:]PASSWORD@]HOST[:PORT]"
-                              "[/DB]");
-    redis->host = strdup(host);
-    if (!redis->host)
-        return soma_error_memory(err, "an address");
-    snprintf(redis->name, sizeof redis->name, "redis://%s:%d/%d", host,
-             redis->port, redis->db);
-    return SOMA_OK;
-}
-
-soma_status
-soma_redis_parse(soma_redis *redis, const char *url, soma_error *err)
-{
-    static const char scheme[] = "redis://";
-    *redis = (soma_redis){.port = PORT};
-    if (strncmp(url, scheme, sizeof scheme - 1))
-        return soma_error_set(err, SOMA_E_ARGUMENT,
-                              "an address of Redis begins with redis://");
-    url += sizeof scheme - 1;
-    const char *at = strrchr(url, '@');
-    soma_status status = SOMA_OK;
-    if (at)
-        status = parse_login(redis, url, (size_t)(at - url), err);
-    if (!status)
-        status = parse_place(redis, at ? at + 1 : url, err);
-    if (status)
-        soma_redis_close(redis);
-    return status;
-}
+enum { TIMEOUT = 2000 };
 
 /* ---- Commands ---- */
 
@@ -163,14 +63,24 @@ soma_redis_clear(soma_redis_command *command)
     *command = (soma_redis_command){.count = 0};
 }
 
+/* Gives up the connection, if there is one. */
+static void
+drop(soma_redis *redis)
+{
+    if (redis->context)
+        redisFree(redis->context);
+    soma_redis_tls_close(redis->tunnel);
+    redis->context = NULL;
+    redis->tunnel = NULL;
+}
+
 static redisReply *
 judge(soma_redis *redis, redisReply *reply, soma_error *err)
 {
     if (!reply) {
         soma_error_set(err, SOMA_E_IO, "%s: %s", redis->name,
                        redis->context->errstr);
-        redisFree(redis->context);
-        redis->context = NULL;
+        drop(redis);
         return NULL;
     }
     if (reply->type != REDIS_REPLY_ERROR)
@@ -179,6 +89,9 @@ judge(soma_redis *redis, redisReply *reply, soma_error *err)
     bool full = !strncmp(reply->str, "OOM", 3);
     soma_error_set(err, full ? SOMA_E_NO_SPACE : SOMA_E_IO, "%s: %s",
                    redis->name, reply->str);
+    /* Another one is the master by now: whoever connects anew finds it. */
+    if (!strncmp(reply->str, "READONLY", 8))
+        drop(redis);
     freeReplyObject(reply);
     return NULL;
 }
@@ -255,43 +168,92 @@ select_db(soma_redis *redis, soma_error *err)
     return SOMA_OK;
 }
 
+/* The same connection, through TLS. */
+static redisContext *
+wrap(const soma_redis *redis, redisContext *plain, const char *host,
+     soma_redis_tls **tunnel, soma_error *err)
+{
+    int fd, server = dup(plain->fd);
+    redisFree(plain);
+    if (server < 0) {
+        soma_error_set(err, SOMA_E_IO, "no descriptor is left for TLS");
+        return NULL;
+    }
+    *tunnel =
+        soma_redis_tls_open(server, host, &redis->trust, TIMEOUT, &fd, err);
+    if (!*tunnel)
+        return NULL;
+    redisContext *context = redisConnectFd(fd);
+    if (context)
+        return context;
+    close(fd);
+    soma_redis_tls_close(*tunnel);
+    *tunnel = NULL;
+    soma_error_memory(err, "a connection");
+    return NULL;
+}
+
+redisContext *
+soma_redis_dial(const soma_redis *redis, const char *host, int port,
+                soma_redis_tls **tunnel, soma_error *err)
+{
+    struct timeval wait = {TIMEOUT / 1000, TIMEOUT % 1000 * 1000};
+    *tunnel = NULL;
+    redisContext *context = redisConnectWithTimeout(host, port, wait);
+    if (!context) {
+        soma_error_memory(err, "a connection");
+        return NULL;
+    }
+    if (context->err || redisSetTimeout(context, wait)) {
+        soma_error_set(err, SOMA_E_IO, "%s",
+                       context->err ? context->errstr
+                                    : "cannot set a time limit");
+        redisFree(context);
+        return NULL;
+    }
+    if (!redis->tls)
+        return context;
+    context = wrap(redis, context, host, tunnel, err);
+    if (context)
+        redisSetTimeout(context, wait);
+    return context;
+}
+
 soma_status
 soma_redis_connect(soma_redis *redis, soma_error *err)
 {
-    soma_error mine = {.status = SOMA_OK};
-    struct timeval wait = {TIMEOUT / 1000, TIMEOUT % 1000 * 1000};
+    soma_error why, mine = {.status = SOMA_OK};
     err = err ? err : &mine;
-    if (redis->context)
-        redisFree(redis->context);
-    redis->context = redisConnectWithTimeout(redis->host, redis->port, wait);
+    drop(redis);
+    soma_status status =
+        redis->master ? soma_sentinel_find(redis, err) : SOMA_OK;
+    if (status)
+        return status;
+    redis->context =
+        soma_redis_dial(redis, redis->host, redis->port, &redis->tunnel, &why);
     if (!redis->context)
-        return soma_error_memory(err, "a connection");
-    soma_status status = SOMA_OK;
-    if (redis->context->err)
-        status = soma_error_set(err, SOMA_E_IO, "%s: %s", redis->name,
-                                redis->context->errstr);
-    else if (redisSetTimeout(redis->context, wait))
-        status = soma_error_set(err, SOMA_E_IO, "%s: cannot set a time limit",
-                                redis->name);
-    if (!status)
-        status = sign_in(redis, err);
+        return soma_error_set(err, why.status, "%s: %s", redis->name, why.text);
+    status = sign_in(redis, err);
     if (!status)
         status = select_db(redis, err);
-    if (status && redis->context) {
-        redisFree(redis->context);
-        redis->context = NULL;
-    }
+    if (status)
+        drop(redis);
     return status;
 }
 
 void
 soma_redis_close(soma_redis *redis)
 {
-    if (redis->context)
-        redisFree(redis->context);
+    drop(redis);
     free(redis->host);
     free(redis->user);
     free(redis->password);
-    redis->context = NULL;
+    free(redis->sentinels);
+    free(redis->master);
     redis->host = redis->user = redis->password = NULL;
+    redis->sentinels = redis->master = NULL;
+    free(redis->trust.ca);
+    free(redis->trust.cert);
+    free(redis->trust.key);
+    redis->trust = (soma_redis_trust){NULL, NULL, NULL};
 }

@@ -5,6 +5,7 @@
 #define SOMA_ENGINE_REDIS_H
 
 #include "core/status.h"
+#include "server/engine/redis_tls.h"
 
 #include <hiredis/hiredis.h>
 
@@ -16,7 +17,12 @@ typedef struct soma_redis {
     redisContext *context; /* NULL: not connected */
     char *host, *user, *password;
     int port, db;
-    char name[320]; /* for people: host:port/db, without user and password */
+    char *sentinels, *master; /* who know host and port, redis_sentinel.h; and
+                                 its name with them; or NULL */
+    bool tls;                 /* by `trust`, also to the Sentinels */
+    soma_redis_trust trust;
+    soma_redis_tls *tunnel; /* of the context */
+    char name[320]; /* for people: the address without user and password */
 } soma_redis;
 
 /* A command. Zero-initialised: nothing; what is added is copied. */
@@ -28,11 +34,23 @@ typedef struct soma_redis_command {
     int failed; /* memory ran out */
 } soma_redis_command;
 
-/* redis://[[USER:]PASSWORD@]HOST[:PORT][/DB], %XX allowed in USER and
- * PASSWORD. SOMA_E_ARGUMENT: it is none; the text does not repeat it, since it
- * may hold a password. */
+/* redis://[[USER:]PASSWORD@]HOST[:PORT][/DB], or of Sentinels
+ * redis+sentinel://[[USER:]PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB],
+ * %XX allowed in USER, PASSWORD and MASTER. With rediss instead of redis it
+ * speaks TLS, and may end with ?ca=FILE&cert=FILE&key=FILE, any of them.
+ * SOMA_E_ARGUMENT: it is none; the text does not repeat it, since it may hold a
+ * password. */
 soma_status soma_redis_parse(soma_redis *redis, const char *url,
                              soma_error *err);
+
+/* Cuts ":PORT" off; the port, or `otherwise`; -1: it is no port. */
+int soma_redis_cut_port(char *host, int otherwise);
+
+/* Connects to a host: to be given up with redisFree first, then *tunnel with
+ * soma_redis_tls_close. NULL: SOMA_E_IO. */
+redisContext *soma_redis_dial(const soma_redis *redis, const char *host,
+                              int port, soma_redis_tls **tunnel,
+                              soma_error *err);
 
 /* Connects anew, signs in and selects the database. SOMA_E_IO. */
 soma_status soma_redis_connect(soma_redis *redis, soma_error *err);

@@ -55,6 +55,10 @@ look_at(const soma_served *served, soma_error *err)
         *err = report.err;
         return err->status;
     }
+    if (report.err.status)
+        return soma_error_set(err, SOMA_E_BUSY,
+                              "model %s waits for its journal: %s",
+                              served->name, report.err.text);
     return soma_error_set(err, SOMA_E_BUSY,
                           "model %s is recovering: %llu of %llu records",
                           served->name, (unsigned long long)report.done,

@@ -120,6 +120,7 @@ find_route(soma_replay *replay, uint64_t version, bool past_adoptions, route *r,
 typedef struct forward {
     soma_replay *replay;
     soma_learner *learner;
+    uint64_t last; /* the last record that was applied */
 } forward;
 
 static soma_status
@@ -150,7 +151,7 @@ apply(const soma_record *record, void *arg, soma_error *err)
         status = soma_learner_learn(f->learner, record->seq, record->x,
                                     record->label, record->rate, &lesson, err);
         if (!status && f->replay->learned)
-            f->replay->learned(&lesson, f->replay->arg);
+            f->replay->learned(record, &lesson, f->replay->arg);
         break;
     case SOMA_RECORD_SETTINGS:
         status = configure(f->learner, record, err);
@@ -165,6 +166,7 @@ apply(const soma_record *record, void *arg, soma_error *err)
             (unsigned long long)record->seq, (int)record->kind);
     }
     atomic_fetch_add(&f->replay->done, 1);
+    f->last = record->seq;
     return status;
 }
 
@@ -172,9 +174,17 @@ soma_status
 soma_replay_forward(soma_replay *replay, soma_learner *learner, uint64_t after,
                     uint64_t upto, soma_error *err)
 {
-    forward f = {replay, learner};
-    return replay->journal->backend->read(replay->journal, after, upto, apply,
-                                          &f, err);
+    forward f = {replay, learner, after};
+    soma_status status = replay->journal->backend->read(replay->journal, after,
+                                                        upto, apply, &f, err);
+    if (status || f.last == upto)
+        return status;
+    /* A shared journal may lose its last records while they are read: what was
+     * learned must not pass for a version that it is not. */
+    return soma_error_set(err, SOMA_E_IO,
+                          "the journal ended at record %llu while it was read "
+                          "to %llu",
+                          (unsigned long long)f.last, (unsigned long long)upto);
 }
 
 static soma_status
@@ -196,7 +206,7 @@ learn_route(soma_replay *replay, const route *r, soma_learner *learner,
         status = soma_learner_load(learner, r->state.data, r->state.size, err);
     for (int i = r->count - 1; i >= 0 && !status; i--) {
         const stretch *s = &r->stretches[i];
-        forward f = {replay, learner};
+        forward f = {replay, learner, 0};
         if (s->leap)
             status = replay->journal->backend->read(
                 replay->journal, s->after - 1, s->after, apply_leap, &f, err);

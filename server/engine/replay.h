@@ -21,7 +21,8 @@ typedef struct soma_replay {
     /* Use no checkpoint: everything is learned again from the base. */
     bool from_base;
     /* Called for each example that is learned again; may be NULL. */
-    void (*learned)(const soma_lesson *lesson, void *arg);
+    void (*learned)(const soma_record *record, const soma_lesson *lesson,
+                    void *arg);
     /* Called for each checkpoint that is damaged and passed over; may be
      * NULL. */
     void (*damaged)(uint64_t seq, const soma_error *err, void *arg);
@@ -38,7 +39,8 @@ soma_learner *soma_replay_build(soma_replay *replay, uint64_t version,
                                 soma_error *err);
 
 /* Applies records after < seq <= upto, none of them a leap, to `learner`,
- * which is at version `after`. */
+ * which is at version `after`. SOMA_E_IO when the journal ends before `upto`:
+ * how far the learner came is not known then. */
 soma_status soma_replay_forward(soma_replay *replay, soma_learner *learner,
                                 uint64_t after, uint64_t upto, soma_error *err);
 

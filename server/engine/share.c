@@ -9,6 +9,8 @@ static atomic_int trainers; /* at work */
 
 static _Thread_local uint64_t since; /* ticks; 0: no trainer at work */
 
+static _Thread_local uint64_t given; /* a worker's own time, when it gave way */
+
 void
 soma_share_begin(void)
 {
@@ -35,6 +37,11 @@ soma_share_give(void)
 void
 soma_share_turn(void)
 {
-    if (atomic_load_explicit(&trainers, memory_order_relaxed))
-        sched_yield();
+    if (!atomic_load_explicit(&trainers, memory_order_relaxed))
+        return;
+    uint64_t worked = soma_clock_worked();
+    if (worked - given < SOMA_SHARE_TURN_US)
+        return;
+    sched_yield();
+    given = worked;
 }

@@ -198,6 +198,16 @@ soma_trainer_commits(const soma_trainer *trainer)
     return &trainer->commits;
 }
 
+void
+soma_trainer_announce(soma_trainer *trainer, const soma_news *news)
+{
+    if (news->version <= trainer->told)
+        return;
+    trainer->told = news->version;
+    if (soma_trainer_is_ready(trainer))
+        soma_feed_add(&trainer->feed, news);
+}
+
 soma_feed *
 soma_trainer_feed(soma_trainer *trainer)
 {
@@ -218,6 +228,9 @@ handle(soma_trainer *trainer, soma_job *group, int examples)
         break;
     case SOMA_JOB_HISTORY:
         soma_trainer_history(trainer, group);
+        break;
+    case SOMA_JOB_JUDGE:
+        soma_guard_answer(trainer, group);
         break;
     case SOMA_JOB_STATE:
         soma_trainer_give(trainer, group);

@@ -18,6 +18,7 @@ typedef enum soma_job_kind {
     SOMA_JOB_LEARN,    /* examples */
     SOMA_JOB_ROLLBACK, /* back to an earlier version */
     SOMA_JOB_HISTORY,  /* what was recorded */
+    SOMA_JOB_JUDGE,    /* the version in force, by the guard set */
     SOMA_JOB_STATE,    /* a copy of the state of learning */
     SOMA_JOB_ADOPT     /* take over such a copy of another model's */
 } soma_job_kind;
@@ -76,6 +77,10 @@ typedef struct soma_job {
      * such set. */
     bool force;
     double accuracy[2];
+    /* To judge: of how many guard examples how many are read right, and the
+     * mean loss; filled in. */
+    int judged, right;
+    double loss;
     /* The registry's, for forks and promotions: */
     struct soma_registry *registry;
     struct soma_served *heir;
@@ -126,6 +131,9 @@ typedef struct soma_trainer_options {
     size_t journal_bytes;     /* of a journal in memory */
     long checkpoint_examples; /* a checkpoint after so many */
     long checkpoint_seconds;  /* or so long, if anything is new */
+    long compare_every; /* of a shared journal: digests of versions that are
+                           multiples of this; the same on all replicas. 0: 500
+                         */
     soma_journal_policy keep; /* keep_since and keys_since are ages here */
     soma_new_base new_base;
 } soma_trainer_options;
@@ -139,12 +147,16 @@ typedef enum soma_trainer_state {
 typedef struct soma_trainer_report {
     soma_trainer_state state;
     uint64_t done, all;  /* records of the recovery */
-    soma_error err;      /* why it failed, or why learning is stopped now */
+    soma_error err;      /* why it failed, why learning is stopped now, or what
+                            a recovery waits for */
     bool stopped;        /* learning answers err until it is mended */
     uint64_t first;      /* oldest version to which one can still roll back from
                             the journal's records alone; 0: all */
     uint64_t checkpoint; /* version of the newest one */
     bool differs;        /* from the other replicas; err says how */
+    uint64_t newest;     /* record of a shared journal, when it was last looked
+                            at, learned here or not */
+    int64_t looked;      /* when that was, soma_clock_now; 0: not yet */
     int active, kept, stream; /* examples to rehearse */
     int waiting;              /* examples to be learned */
     /* The guard set: its size (0: there is none); how many of it the model file

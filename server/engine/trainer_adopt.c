@@ -166,6 +166,11 @@ soma_trainer_adopt(soma_trainer *trainer, soma_job *job)
         soma_log(SOMA_LOG_INFO, "promoted", "model", trainer->pupil.name,
                  "from", job->from, "of-version", theirs, "version", version,
                  NULL);
+        soma_trainer_announce(trainer,
+                              &(soma_news){.version = trainer->seq,
+                                           .time = soma_clock_now(),
+                                           .kind = SOMA_RECORD_ADOPTION,
+                                           .target = job->target});
     }
     soma_trainer_finish(trainer, job, status, &err);
 }

@@ -90,6 +90,36 @@ soma_guard_judge(soma_trainer *trainer, const soma_model *model,
     return SOMA_OK;
 }
 
+static soma_status
+tell(soma_trainer *trainer, soma_error *err)
+{
+    soma_guard *guard = &trainer->guard;
+    const soma_snapshot *now = soma_shelf_current(trainer->pupil.shelf);
+    if (guard->told.examples && guard->told.version == now->version)
+        return SOMA_OK;
+    if (guard->last.examples && guard->last.version == now->version) {
+        guard->told = guard->last;
+        return SOMA_OK;
+    }
+    soma_status status =
+        soma_guard_judge(trainer, now->model, &guard->told, err);
+    guard->told.version = now->version;
+    return status;
+}
+
+void
+soma_guard_answer(soma_trainer *trainer, soma_job *job)
+{
+    soma_error err;
+    const soma_verdict *told = &trainer->guard.told;
+    job->err.status = SOMA_OK;
+    soma_status status = tell(trainer, &err);
+    job->judged = told->examples;
+    job->right = told->right;
+    job->loss = told->examples ? told->loss / told->examples : 0;
+    soma_trainer_finish(trainer, job, status, &err);
+}
+
 /* ---- What follows from a verdict ---- */
 
 static double

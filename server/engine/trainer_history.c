@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SHARED_TRIES = 100 };
+
 /* ---- Rollback ---- */
 
 static soma_status
@@ -74,31 +76,56 @@ record_rollback(soma_trainer *trainer, uint64_t target, soma_error *err)
     return soma_trainer_append_leap(trainer, &record, err);
 }
 
-soma_status
-soma_trainer_roll_back(soma_trainer *trainer, uint64_t target, soma_error *err)
+/* Where another replica was first, what it appended is learned first; the
+ * version to go back to is the same after that. */
+static soma_status
+record_at_end(soma_trainer *trainer, soma_learner *learner, uint64_t target,
+              int tries, soma_error *err)
+{
+    soma_status status = SOMA_E_BUSY;
+    for (int i = 0; i < tries && status == SOMA_E_BUSY; i++) {
+        soma_learning settings;
+        status = i ? soma_trainer_follow(trainer, err) : SOMA_OK;
+        if (!status) {
+            settings = *soma_learner_settings(trainer->learner);
+            status = soma_learner_configure(learner, &settings, err);
+        }
+        if (!status)
+            status = record_rollback(trainer, target, err);
+    }
+    return status;
+}
+
+static soma_status
+roll_back(soma_trainer *trainer, uint64_t target, int tries, soma_error *err)
 {
     soma_learner *learner = NULL;
-    soma_learning settings;
     soma_status status = soma_trainer_equip(trainer, err);
+    /* Another replica may have learned it already. */
+    if (!status && target > trainer->seq && trainer->journal->backend->shared)
+        status = soma_trainer_follow(trainer, err);
     if (!status)
         status = build_version(trainer, target, &learner, err);
-    if (!status) {
-        settings = *soma_learner_settings(trainer->learner);
-        status = soma_learner_configure(learner, &settings, err);
-    }
     if (!status)
-        status = record_rollback(trainer, target, err);
+        status = record_at_end(trainer, learner, target, tries, err);
     if (status) {
         soma_learner_free(learner);
         return status;
     }
     status = soma_trainer_leap(trainer, learner, err);
     if (!status)
-        soma_feed_add(&trainer->feed, &(soma_news){.version = trainer->seq,
-                                                   .time = soma_clock_now(),
-                                                   .rollback = true,
-                                                   .target = target});
+        soma_trainer_announce(trainer,
+                              &(soma_news){.version = trainer->seq,
+                                           .time = soma_clock_now(),
+                                           .kind = SOMA_RECORD_ROLLBACK,
+                                           .target = target});
     return status;
+}
+
+soma_status
+soma_trainer_roll_back(soma_trainer *trainer, uint64_t target, soma_error *err)
+{
+    return roll_back(trainer, target, 1, err);
 }
 
 void
@@ -106,7 +133,9 @@ soma_trainer_rollback(soma_trainer *trainer, soma_job *job)
 {
     soma_error err;
     job->err.status = SOMA_OK;
-    soma_status status = soma_trainer_roll_back(trainer, job->target, &err);
+    soma_status status =
+        roll_back(trainer, job->target,
+                  trainer->options.journal ? SHARED_TRIES : 1, &err);
     if (!status) {
         char version[24], target[24];
         snprintf(version, sizeof version, "%" PRIu64, trainer->seq);

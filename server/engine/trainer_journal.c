@@ -61,9 +61,15 @@ on_damaged(uint64_t seq, const soma_error *err, void *arg)
 }
 
 static void
-on_learned(const soma_lesson *lesson, void *arg)
+on_learned(const soma_record *record, const soma_lesson *lesson, void *arg)
 {
     soma_trainer_keep_lesson(arg, lesson, NULL); /* else it is not listed */
+    soma_trainer_announce(arg, &(soma_news){.version = lesson->version,
+                                            .time = record->time,
+                                            .kind = SOMA_RECORD_EXAMPLE,
+                                            .label = record->label,
+                                            .predicted = lesson->predicted,
+                                            .loss = lesson->loss});
 }
 
 /* What the journal begins with, if it is to be made; `model` is to be freed. */
@@ -185,8 +191,12 @@ soma_status
 soma_trainer_rebuild(soma_trainer *trainer, soma_error *err)
 {
     soma_journal_info info;
+    soma_journal_checkpoint checkpoint;
     soma_status status =
         trainer->journal->backend->info(trainer->journal, &info, err);
+    if (!status)
+        status = trainer->journal->backend->checkpoint_find(
+            trainer->journal, info.last, &checkpoint, err);
     if (status)
         return status;
     trainer->replay.journal = trainer->journal;
@@ -202,12 +212,10 @@ soma_trainer_rebuild(soma_trainer *trainer, soma_error *err)
     if (!trainer->learner)
         return err->status;
     trainer->seq = info.last;
-    soma_journal_checkpoint checkpoint;
-    status = trainer->journal->backend->checkpoint_find(
-        trainer->journal, info.last, &checkpoint, err);
+    trainer->place = info.end;
     trainer->checkpoint = checkpoint.seq;
-    trainer->checkpoint_at = soma_clock_now();
-    return status;
+    trainer->checkpoint_at = soma_clock_steady();
+    return SOMA_OK;
 }
 
 soma_status
@@ -240,7 +248,7 @@ log_recovery(const soma_trainer *trainer, int64_t began)
     snprintf(replayed, sizeof replayed, "%" PRIu64,
              atomic_load(&trainer->replay.done));
     snprintf(milliseconds, sizeof milliseconds, "%" PRId64,
-             soma_clock_now() - began);
+             soma_clock_steady() - began);
     soma_log(SOMA_LOG_INFO, "recovered", "model", trainer->pupil.name,
              "version", version, "replayed", replayed, "milliseconds",
              milliseconds, NULL);
@@ -249,7 +257,7 @@ log_recovery(const soma_trainer *trainer, int64_t began)
 soma_status
 soma_trainer_recover(soma_trainer *trainer, soma_error *err)
 {
-    int64_t began = soma_clock_now();
+    int64_t began = soma_clock_steady();
     if (trainer->options.journal)
         return soma_trainer_join(trainer, trainer->resumed, err);
     if (!trainer->path || (access(trainer->path, F_OK) && errno == ENOENT))
@@ -327,6 +335,7 @@ soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
                     soma_error *err)
 {
     soma_journal_part part;
+    group->after = &trainer->place;
     group->part = soma_saver_part(&trainer->saver, &part) ? &part : NULL;
     if ((group->part && part.last) || trainer->lesson_count >= LESSONS) {
         group->lessons = trainer->lessons;
@@ -369,12 +378,13 @@ soma_trainer_plan(soma_trainer *trainer)
     uint64_t behind = trainer->seq - trainer->checkpoint;
     if (!trainer->journal->backend->durable || trainer->saver.busy || !behind)
         return;
-    int64_t now = soma_clock_now();
+    int64_t now = soma_clock_steady();
     if (behind < (uint64_t)o->checkpoint_examples &&
         now - trainer->checkpoint_at < o->checkpoint_seconds * 1000)
         return;
     trainer->checkpoint_at = now;
-    soma_saver_begin(&trainer->saver, trainer->learner, trainer->seq, now,
+    soma_saver_begin(&trainer->saver, trainer->learner, trainer->seq,
+                     soma_clock_now(),
                      NULL); /* without memory: at the next time */
 }
 
@@ -383,6 +393,8 @@ save_part(soma_trainer *trainer, soma_error *err)
 {
     soma_journal_group nothing = {.count = 0};
     soma_status status = soma_trainer_append(trainer, &nothing, err);
+    if (status == SOMA_E_CONFLICT) /* it lags far behind, or is to step out */
+        soma_saver_stop(&trainer->saver);
     if (status == SOMA_E_NO_SPACE) {
         soma_log(SOMA_LOG_WARNING, "checkpoint-failed", "model",
                  trainer->pupil.name, "text", err->text, NULL);

@@ -170,8 +170,15 @@ record_group(soma_trainer *trainer, soma_job *group, int examples, batch *b,
     if (status)
         return status;
     for (soma_job *job = group; job; job = job->next) {
-        if (!is_new(trainer, group, job))
+        if (!is_new(trainer, group, job)) {
+            /* Another replica has recorded it: once it is learned here, too,
+             * there is an answer. */
+            if (job->err.status == SOMA_E_BUSY &&
+                trainer->journal->backend->shared)
+                return soma_error_set(err, SOMA_E_CONFLICT, "%s",
+                                      job->err.text);
             continue;
+        }
         if (trainer->guard.stopped)
             job->err = trainer->guard.why;
         else
@@ -188,6 +195,17 @@ record_group(soma_trainer *trainer, soma_job *group, int examples, batch *b,
 
 /* ---- Learning ---- */
 
+/* The example after number i of a job, in its group; NULL at the end. */
+static const float *
+example_after(const soma_trainer *trainer, const soma_job *job, int i)
+{
+    if (i + 1 < job->count)
+        return job->x + (size_t)(i + 1) * (size_t)trainer->journal->size;
+    for (job = job->next; job && !is_in(job);)
+        job = job->next;
+    return job ? job->x : NULL;
+}
+
 static soma_status
 step_group(soma_trainer *trainer, soma_job *group, soma_error *err)
 {
@@ -195,6 +213,8 @@ step_group(soma_trainer *trainer, soma_job *group, soma_error *err)
     soma_status status = SOMA_OK;
     for (soma_job *job = group; job && !status; job = job->next)
         for (int i = 0; i < job->count && is_in(job) && !status; i++) {
+            soma_learner_expect(trainer->learner,
+                                example_after(trainer, job, i));
             status = soma_learner_learn(
                 trainer->learner, trainer->seq + 1, job->x + (size_t)i * size,
                 job->labels[i], job->rate, &job->lessons[i], err);
@@ -245,12 +265,13 @@ tell_watchers(soma_trainer *trainer, const soma_job *group)
     for (const soma_job *job = group; job; job = job->next)
         for (int i = 0; i < job->count && is_in(job); i++) {
             const soma_lesson *lesson = &job->lessons[i];
-            soma_feed_add(&trainer->feed,
-                          &(soma_news){.version = lesson->version,
-                                       .time = now,
-                                       .label = job->labels[i],
-                                       .predicted = lesson->predicted,
-                                       .loss = lesson->loss});
+            soma_trainer_announce(trainer,
+                                  &(soma_news){.version = lesson->version,
+                                               .time = now,
+                                               .kind = SOMA_RECORD_EXAMPLE,
+                                               .label = job->labels[i],
+                                               .predicted = lesson->predicted,
+                                               .loss = lesson->loss});
         }
 }
 

@@ -15,6 +15,8 @@ soma_trainer_catch_up(soma_trainer *trainer, soma_error *err)
     soma_status status = backend->info(trainer->journal, &info, err);
     if (!status)
         status = backend->last_leap(trainer->journal, info.last, &leap, err);
+    if (!status && backend->shared)
+        status = soma_trainer_check_place(trainer, err);
     bool lost = !status && trainer->learner && info.last < trainer->seq;
     if (lost)
         soma_log(SOMA_LOG_ERROR, "journal-went-back", "model",
@@ -23,9 +25,16 @@ soma_trainer_catch_up(soma_trainer *trainer, soma_error *err)
                  "follow it",
                  NULL);
     if (!status && (!trainer->learner || lost || leap.seq > trainer->seq)) {
+        if (leap.seq > trainer->seq)
+            soma_trainer_announce(trainer,
+                                  &(soma_news){.version = leap.seq,
+                                               .time = soma_clock_now(),
+                                               .kind = leap.kind,
+                                               .target = leap.target});
         status = soma_trainer_rebuild(trainer, err);
         soma_guard_leap(trainer);
         info.last = trainer->seq;
+        info.end = trainer->place;
     } else if (!status) {
         status = soma_replay_forward(&trainer->replay, trainer->learner,
                                      trainer->seq, info.last, err);
@@ -37,13 +46,14 @@ soma_trainer_catch_up(soma_trainer *trainer, soma_error *err)
     if (status)
         return status;
     trainer->seq = info.last;
+    trainer->place = info.end;
     return soma_trainer_publish(trainer, err);
 }
 
 soma_status
 soma_trainer_mend(soma_trainer *trainer, soma_error *err)
 {
-    if (trainer->differs || soma_clock_now() < trainer->mend_after) {
+    if (trainer->differs || soma_clock_steady() < trainer->mend_after) {
         *err = trainer->trouble;
         return err->status;
     }
@@ -54,7 +64,7 @@ soma_trainer_mend(soma_trainer *trainer, soma_error *err)
         status = soma_trainer_catch_up(trainer, err);
     if (status) {
         trainer->trouble = *err;
-        trainer->mend_after = soma_clock_now() + MEND_PAUSE;
+        trainer->mend_after = soma_clock_steady() + MEND_PAUSE;
         return status;
     }
     trainer->troubled = false;

@@ -28,6 +28,7 @@ typedef struct soma_guard {
     float *x;
 
     soma_verdict base, last; /* examples 0: not yet judged */
+    soma_verdict told;       /* the last that was asked for */
     bool due;                /* judge at once, not after so many examples */
     uint64_t asked;          /* the version that was judged last */
     uint64_t good;           /* the newest one that was good; 0: none yet */
@@ -61,8 +62,10 @@ struct soma_trainer {
     soma_learner *learner;
     soma_replay replay;
     uint64_t seq;       /* of the last record that is in the learner */
+    soma_place place;   /* of a shared journal: the last record that was learned
+                           or appended here */
     bool troubled;      /* an append failed, what is on disk is not known */
-    int64_t mend_after; /* do not try to mend before (milliseconds) */
+    int64_t mend_after; /* do not try to mend before (steady) */
     soma_error trouble;
     soma_record *records; /* of a group */
     int record_room;
@@ -70,10 +73,11 @@ struct soma_trainer {
     int lesson_count, lesson_room;
     soma_saver saver;
     uint64_t checkpoint;   /* version of the newest one */
-    int64_t checkpoint_at; /* when it was begun, milliseconds */
+    int64_t checkpoint_at; /* when it was begun (steady) */
     bool trimming;
     soma_guard guard;
-    int64_t followed; /* when a shared journal was last looked at */
+    int64_t followed; /* when a shared journal was last looked at (steady) */
+    uint64_t told;    /* version of the last news */
     uint64_t noted;   /* version whose digest is to be compared; 0: none */
     char digest[SOMA_DIGEST_HEX + 1];
     bool differs; /* from the other replicas: for good */
@@ -87,6 +91,9 @@ soma_status soma_trainer_publish(soma_trainer *trainer, soma_error *err);
 /* Brings the report up to date. */
 void soma_trainer_tell(soma_trainer *trainer);
 
+/* For those who watch; each version once, none of what is recovered. */
+void soma_trainer_announce(soma_trainer *trainer, const soma_news *news);
+
 /* Calls done of all jobs of the list. */
 void soma_trainer_finish(soma_trainer *trainer, soma_job *jobs,
                          soma_status status, const soma_error *err);
@@ -99,7 +106,8 @@ void soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples);
 
 void soma_trainer_rollback(soma_trainer *trainer, soma_job *job);
 /* Records it and makes it the version in force. SOMA_E_NOT_FOUND: there is no
- * such version, or it can no longer be rebuilt. */
+ * such version, or it can no longer be rebuilt. SOMA_E_BUSY: another replica
+ * was first; that may have been to the same end. */
 soma_status soma_trainer_roll_back(soma_trainer *trainer, uint64_t target,
                                    soma_error *err);
 void soma_trainer_history(soma_trainer *trainer, soma_job *job);
@@ -190,6 +198,9 @@ void soma_trainer_nap(soma_trainer *trainer);
 soma_status soma_trainer_join(soma_trainer *trainer, bool once,
                               soma_error *err);
 
+/* SOMA_E_STOPPED: the journal does not have what was learned here, and this
+ * replica has stepped out. */
+soma_status soma_trainer_check_place(soma_trainer *trainer, soma_error *err);
 /* Learns what others have appended; mends what is in trouble. */
 soma_status soma_trainer_follow(soma_trainer *trainer, soma_error *err);
 /* Of round versions the digest is compared with the other replicas'. */
@@ -208,6 +219,9 @@ void soma_guard_leap(soma_trainer *trainer);
 /* Judges any model at once, by the whole set. SOMA_E_MEMORY. */
 soma_status soma_guard_judge(soma_trainer *trainer, const soma_model *model,
                              soma_verdict *verdict, soma_error *err);
+/* Judges the version in force, unless its verdict is known: for whoever wants
+ * to know. Nothing follows from it. */
+void soma_guard_answer(soma_trainer *trainer, soma_job *job);
 double soma_verdict_accuracy(const soma_verdict *verdict);
 /* More right, or as many at a smaller loss. */
 bool soma_verdict_better(const soma_verdict *a, const soma_verdict *b);

@@ -15,9 +15,19 @@
 /* Milliseconds: between looks at the journal, and between tries to reach it. */
 enum { LOOK = 25, AGAIN = 200 };
 
+/* How often records may be trimmed away under one who joins. */
+enum { TRIMMED_TRIES = 20 };
+
 /* Every so many versions digests are compared; those of the last so many are
  * kept. The same on all replicas. */
 enum { ROUND = 500, ROUNDS = 64 };
+
+static uint64_t
+round_of(const soma_trainer *trainer)
+{
+    long every = trainer->options.compare_every;
+    return every ? (uint64_t)every : ROUND;
+}
 
 void
 soma_trainer_nap(soma_trainer *trainer)
@@ -32,6 +42,54 @@ soma_trainer_nap(soma_trainer *trainer)
     pthread_cond_timedwait(&trainer->more, &trainer->lock, &until);
 }
 
+/* ---- Stepping out ---- */
+
+/* What it learned from here on would be another model's, and its checkpoints
+ * would spoil those of the others: it learns no more, and is not ready. */
+static void
+step_out(soma_trainer *trainer, uint64_t seq, const soma_error *why)
+{
+    char version[24];
+    if (trainer->differs)
+        return;
+    trainer->differs = trainer->troubled = true;
+    soma_saver_stop(&trainer->saver);
+    trainer->trouble = *why;
+    snprintf(version, sizeof version, "%" PRIu64, seq);
+    soma_log(SOMA_LOG_ERROR, "replica-differs", "model", trainer->pupil.name,
+             "version", version, "text", trainer->trouble.text, NULL);
+    pthread_mutex_lock(&trainer->lock);
+    trainer->report.differs = true;
+    pthread_mutex_unlock(&trainer->lock);
+    soma_trainer_tell(trainer);
+}
+
+/* As after a failover to a master that had not been told all: records of the
+ * same numbers may have been appended there since. */
+soma_status
+soma_trainer_check_place(soma_trainer *trainer, soma_error *err)
+{
+    bool held = true;
+    soma_status status = SOMA_OK;
+    if (trainer->place.seq)
+        status = trainer->journal->backend->holds(trainer->journal,
+                                                  &trainer->place, &held, err);
+    if (status || held)
+        return status;
+    if (!soma_trainer_is_ready(trainer)) /* nobody has seen it: once more */
+        return soma_error_set(err, SOMA_E_IO,
+                              "the shared journal of %s lost its last records "
+                              "just now",
+                              trainer->pupil.name);
+    soma_error_set(err, SOMA_E_STOPPED,
+                   "model %s: the shared journal does not have version %" PRIu64
+                   " as this replica has learned it: what is missing was lost "
+                   "there. Start it again to go on from what is left",
+                   trainer->pupil.name, trainer->place.seq);
+    step_out(trainer, trainer->place.seq, err);
+    return err->status;
+}
+
 /* ---- Joining ---- */
 
 static void
@@ -43,6 +101,8 @@ leave(soma_trainer *trainer)
     soma_learner_free(trainer->learner);
     trainer->learner = NULL;
     trainer->troubled = false;
+    if (!soma_trainer_is_ready(trainer))
+        trainer->place.seq = 0;
 }
 
 static soma_status
@@ -104,7 +164,14 @@ settle_settings(soma_trainer *trainer, soma_error *err)
 static soma_status
 join(soma_trainer *trainer, soma_error *err)
 {
-    soma_status status = open_or_make(trainer, err);
+    soma_status status = SOMA_OK;
+    if (trainer->differs) {
+        *err = trainer->trouble;
+        return err->status;
+    }
+    status = open_or_make(trainer, err);
+    if (!status) /* it was here before, and was paused */
+        status = soma_trainer_check_place(trainer, err);
     if (!status)
         status = soma_trainer_rebuild(trainer, err);
     if (!status)
@@ -128,13 +195,32 @@ log_joined(const soma_trainer *trainer)
              version, "replayed", replayed, NULL);
 }
 
+/* To those who ask meanwhile whether it is ready. */
+static void
+tell_why(soma_trainer *trainer, const soma_error *err)
+{
+    pthread_mutex_lock(&trainer->lock);
+    trainer->report.err = *err;
+    pthread_mutex_unlock(&trainer->lock);
+}
+
+/* Whether another try may be better: when it was away or full, or when records
+ * that were about to be read were trimmed. */
+static bool
+may_pass(soma_status status, int tries)
+{
+    return status == SOMA_E_IO || status == SOMA_E_NO_SPACE ||
+           (status == SOMA_E_NOT_FOUND && tries < TRIMMED_TRIES);
+}
+
 soma_status
 soma_trainer_join(soma_trainer *trainer, bool once, soma_error *err)
 {
     bool said = false;
     soma_status status = join(trainer, err);
-    while (status == SOMA_E_IO && !once) {
+    for (int tries = 1; may_pass(status, tries) && !once; tries++) {
         struct timespec pause = {0, AGAIN * 1000000L};
+        tell_why(trainer, err);
         if (!said)
             soma_log(SOMA_LOG_WARNING, "journal-away", "model",
                      trainer->pupil.name, "text", err->text, NULL);
@@ -144,6 +230,7 @@ soma_trainer_join(soma_trainer *trainer, bool once, soma_error *err)
             return soma_error_set(err, SOMA_E_BUSY, "the server is stopping");
         status = join(trainer, err);
     }
+    tell_why(trainer, &(soma_error){.status = SOMA_OK});
     if (!status)
         log_joined(trainer);
     return status;
@@ -154,34 +241,12 @@ soma_trainer_join(soma_trainer *trainer, bool once, soma_error *err)
 void
 soma_trainer_note(soma_trainer *trainer, uint64_t version)
 {
-    if (!trainer->options.journal || !trainer->learner || version % ROUND)
+    if (!trainer->options.journal || !trainer->learner ||
+        version % round_of(trainer))
         return;
     if (!soma_model_digest(soma_learner_model(trainer->learner),
                            trainer->digest, NULL))
         trainer->noted = version;
-}
-
-/* What it learned from here on would be another model's, and its checkpoints
- * would spoil those of the others: it learns no more, and is not ready. */
-static void
-step_out(soma_trainer *trainer, const char *theirs)
-{
-    char version[24];
-    trainer->differs = trainer->troubled = true;
-    soma_saver_stop(&trainer->saver);
-    soma_error_set(&trainer->trouble, SOMA_E_STOPPED,
-                   "model %s: its weights at version %" PRIu64
-                   " are not those of the other replicas (digests %.12s and "
-                   "%.12s): replicas need the same soma, and CPUs of one type",
-                   trainer->pupil.name, trainer->noted, trainer->digest,
-                   theirs);
-    snprintf(version, sizeof version, "%" PRIu64, trainer->noted);
-    soma_log(SOMA_LOG_ERROR, "replica-differs", "model", trainer->pupil.name,
-             "version", version, "text", trainer->trouble.text, NULL);
-    pthread_mutex_lock(&trainer->lock);
-    trainer->report.differs = true;
-    pthread_mutex_unlock(&trainer->lock);
-    soma_trainer_tell(trainer);
 }
 
 static void
@@ -189,19 +254,36 @@ compare(soma_trainer *trainer)
 {
     char first[72];
     soma_error err;
-    uint64_t seq = trainer->noted, past = (uint64_t)ROUND * ROUNDS;
+    uint64_t seq = trainer->noted, past = round_of(trainer) * ROUNDS;
     if (!seq || trainer->troubled || !trainer->journal)
         return;
     if (trainer->journal->backend->compare(trainer->journal, seq,
                                            seq > past ? seq - past : 0,
                                            trainer->digest, first, &err))
         return; /* the next look finds the trouble; then again */
-    if (strcmp(first, trainer->digest))
-        step_out(trainer, first);
+    if (strcmp(first, trainer->digest)) {
+        soma_error_set(&err, SOMA_E_STOPPED,
+                       "model %s: its weights at version %" PRIu64
+                       " are not those of the other replicas (digests %.12s "
+                       "and %.12s): replicas need the same soma, and CPUs of "
+                       "one type",
+                       trainer->pupil.name, seq, trainer->digest, first);
+        step_out(trainer, seq, &err);
+    }
     trainer->noted = 0;
 }
 
 /* ---- Following ---- */
+
+/* Before it is caught up with, which may take long. */
+static void
+tell_newest(soma_trainer *trainer, uint64_t newest)
+{
+    pthread_mutex_lock(&trainer->lock);
+    trainer->report.newest = newest;
+    trainer->report.looked = soma_clock_now();
+    pthread_mutex_unlock(&trainer->lock);
+}
 
 static soma_status
 look(soma_trainer *trainer, soma_error *err)
@@ -209,7 +291,10 @@ look(soma_trainer *trainer, soma_error *err)
     soma_journal_info info;
     soma_status status =
         trainer->journal->backend->info(trainer->journal, &info, err);
-    if (!status && (info.last != trainer->seq || !trainer->learner))
+    if (!status)
+        tell_newest(trainer, info.last);
+    if (!status && (info.last != trainer->seq || !trainer->learner ||
+                    strcmp(info.end.mark, trainer->place.mark)))
         status = soma_trainer_catch_up(trainer, err);
     return status;
 }
@@ -222,7 +307,7 @@ soma_trainer_follow(soma_trainer *trainer, soma_error *err)
     if (trainer->troubled)
         return soma_trainer_mend(trainer, err);
     soma_status status = look(trainer, err);
-    if (status) {
+    if (status && !trainer->differs) {
         trainer->troubled = true;
         trainer->trouble = *err;
         soma_log(SOMA_LOG_ERROR, "journal-failed", "model", trainer->pupil.name,
@@ -235,15 +320,14 @@ void
 soma_trainer_watch(soma_trainer *trainer)
 {
     soma_error err;
-    int64_t now = soma_clock_now();
-    bool due = now - trainer->followed >= LOOK || now < trainer->followed;
+    bool due = soma_clock_steady() - trainer->followed >= LOOK;
     if (!trainer->options.journal || !due)
         return;
     uint64_t seq = trainer->seq;
     bool troubled = trainer->troubled;
     soma_trainer_follow(trainer, &err);
     compare(trainer);
-    trainer->followed = soma_clock_now();
+    trainer->followed = soma_clock_steady();
     if (trainer->seq != seq || trainer->troubled != troubled)
         soma_trainer_tell(trainer);
 }

@@ -45,6 +45,9 @@ void soma_api_removed(soma_request *request, const soma_snapshot *snapshot,
 /* api_models.c */
 soma_outcome soma_api_models(soma_request *request);
 soma_outcome soma_api_model(soma_request *request);
+soma_outcome soma_api_guard(soma_request *request);
+void soma_api_judged(soma_request *request, const soma_snapshot *snapshot,
+                     const float *scores);
 soma_outcome soma_api_weights(soma_request *request);
 
 /* api_service.c */

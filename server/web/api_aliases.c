@@ -123,6 +123,7 @@ soma_api_torched(soma_request *request, const soma_snapshot *snapshot,
     const soma_spec *spec = &request->served->spec;
     float few[SOMA_API_FEW], *answer = soma_api_take_row(request, few);
     (void)snapshot;
+    request->reply.unsaid = true;
     if (!answer)
         return;
     soma_text_put(text, request->list ? "[" : "");

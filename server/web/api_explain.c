@@ -208,6 +208,8 @@ soma_api_explain(soma_request *request)
         return soma_reply_refusal(request, &refusal);
     if (!soma_api_is_ready(request))
         return SOMA_DONE;
+    if (soma_worker_must_wait(request))
+        return soma_worker_refuse_version(request);
     if (!get_scratch(&s, &request->served->spec)) {
         free_scratch(&s);
         return soma_reply_error(request, 503, "out_of_memory",
@@ -216,6 +218,7 @@ soma_api_explain(soma_request *request)
     const soma_snapshot *snapshot = soma_shelf_current(&request->served->shelf);
     label =
         soma_explain(snapshot->model, s.ws, request->x, label, s.attribution);
+    soma_reply_version(request, snapshot->version);
     put_answer(request, snapshot, &s, label);
     free_scratch(&s);
     return soma_reply_text(request, "application/json");

@@ -178,6 +178,37 @@ soma_api_model(soma_request *request)
                  : soma_reply_failure(request, &err);
 }
 
+soma_outcome
+soma_api_guard(soma_request *request)
+{
+    soma_refusal refusal;
+    soma_trainer_report report;
+    if (!soma_input_model(request, NULL, &refusal))
+        return soma_reply_refusal(request, &refusal);
+    soma_trainer_ask(request->served->trainer, &report);
+    if (!report.guard)
+        return soma_reply_error(request, 404, "no_guard",
+                                "model %s has no guard examples (--guard, or "
+                                "soma train --guard)",
+                                request->served->name);
+    request->job = (soma_job){.kind = SOMA_JOB_JUDGE};
+    return soma_worker_submit(request);
+}
+
+void
+soma_api_judged(soma_request *request, const soma_snapshot *snapshot,
+                const float *scores)
+{
+    const soma_job *job = &request->job;
+    (void)snapshot, (void)scores;
+    soma_reply_json(
+        request,
+        json_pack("{s:s, s:I, s:i, s:i, s:f, s:f}", "model",
+                  request->served->name, "version", (json_int_t)job->version,
+                  "examples", job->judged, "right", job->right, "accuracy",
+                  (double)job->right / job->judged, "loss", job->loss));
+}
+
 /* The first rows of one layer's weights, float32 and nothing else: what a page
  * draws as pictures, again and again. */
 static soma_outcome
@@ -193,8 +224,8 @@ reply_layer(soma_request *request)
     if (!soma_api_take_number(request->units, "units", 1, layer->out,
                               layer->out, &units, &refusal))
         return soma_reply_refusal(request, &refusal);
-    const soma_model *model =
-        soma_shelf_current(&request->served->shelf)->model;
+    const soma_snapshot *snapshot = soma_shelf_current(&request->served->shelf);
+    const soma_model *model = snapshot->model;
     size_t in = (size_t)layer->in, all = in * (size_t)layer->out;
     float *rows = malloc(all * sizeof *rows);
     if (!rows)
@@ -205,6 +236,8 @@ reply_layer(soma_request *request)
     soma_text_bytes(&request->reply.text, rows,
                     (size_t)units * in * sizeof *rows);
     free(rows);
+    soma_reply_version(request, snapshot->version);
+    request->reply.unsaid = true;
     return soma_reply_text(request, "application/octet-stream");
 }
 
@@ -218,6 +251,11 @@ soma_api_weights(soma_request *request)
         return soma_reply_refusal(request, &refusal);
     if (request->layer)
         return reply_layer(request);
+    if (request->units) {
+        soma_refuse(&refusal, 400, "bad_units",
+                    "\"units\" are those of a \"layer\", which is missing");
+        return soma_reply_refusal(request, &refusal);
+    }
     soma_served *served = request->served;
     soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
     soma_checkpoint checkpoint = {.model = snapshot->model,
@@ -229,6 +267,7 @@ soma_api_weights(soma_request *request)
     json_decref(checkpoint.made);
     if (status)
         return soma_reply_failure(request, &err);
+    soma_reply_version(request, snapshot->version);
     /* The text takes over the bytes as they are. */
     soma_text_free(&request->reply.text);
     request->reply.text =

@@ -275,8 +275,11 @@ static bool
 take_switch(const json_t *object, const char *name, bool *value,
             soma_refusal *refusal)
 {
-    const json_t *wanted =
-        json_object_get(json_object_get(object, "parameters"), name);
+    const json_t *all = json_object_get(object, "parameters");
+    const json_t *wanted = json_object_get(all, name);
+    if (all && !json_is_null(all) && !json_is_object(all))
+        return soma_refuse(refusal, 400, "bad_parameters",
+                           "\"parameters\": expected an object");
     if (!wanted || json_is_null(wanted))
         return true;
     *value = json_is_true(wanted);

@@ -94,6 +94,9 @@ take_parameters(const json_t *json, soma_refusal *refusal)
 {
     const char *name;
     json_t *value, *parameters = json_object_get(json, "parameters");
+    if (parameters && !json_is_null(parameters) && !json_is_object(parameters))
+        return soma_refuse(refusal, 400, "bad_parameters",
+                           "\"parameters\": expected an object");
     json_object_foreach (parameters, name, value)
         if (!strcmp(name, "config") || !strncmp(name, "file:", 5))
             return soma_refuse(refusal, 400, "unsupported_parameter",

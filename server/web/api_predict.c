@@ -79,7 +79,7 @@ soma_api_place_rows(soma_request *request, const float *rows,
         return false;
     }
     float *next = soma_batch_next(batch, &room);
-    if (request->rows <= room) {
+    if (request->rows <= room && !soma_worker_must_wait(request)) {
         if (rows != next)
             memmove(next, rows, (size_t)request->rows * size * sizeof *next);
         request->offset = batch->rows;
@@ -288,20 +288,22 @@ soma_api_next_best(const float *answer, int count, int last)
 /* "top": the most probable classes, best first. */
 static void
 put_top(soma_text *text, const soma_served *served, const float *answer,
-        int count, int most)
+        int most)
 {
-    const char *name =
-        served->spec.loss->probabilities ? "probability" : "score";
+    const soma_spec *spec = &served->spec;
+    const char *name = spec->loss->probabilities ? "probability" : "score";
+    float both[2];
+    const float *values = soma_api_per_class(spec, answer, both);
     int last = -1;
     soma_text_put(text, ",\"top\":[");
-    for (int i = 0; i < most && i < count; i++) {
-        last = soma_api_next_best(answer, count, last);
+    for (int i = 0; i < most && i < spec->classes; i++) {
+        last = soma_api_next_best(values, spec->classes, last);
         soma_text_put(text, i ? ",{" : "{");
         soma_api_put_class(text, served, last);
         soma_text_put(text, ",\"");
         soma_text_put(text, name);
         soma_text_put(text, "\":");
-        soma_text_float(text, answer[last]);
+        soma_text_float(text, values[last]);
         soma_text_put(text, "}");
     }
     soma_text_put(text, "]");
@@ -319,7 +321,7 @@ put_row(soma_request *request, const float *scores, float *answer)
     soma_api_put_class(text, served,
                        soma_loss_decide(spec->loss, spec->outputs, scores));
     if (request->most) {
-        put_top(text, served, answer, count, request->most);
+        put_top(text, served, answer, request->most);
         return;
     }
     soma_text_put(text, spec->loss->probabilities ? ",\"probabilities\":["

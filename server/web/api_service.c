@@ -21,17 +21,22 @@ soma_api_healthz(soma_request *request)
                                sizeof live - 1);
 }
 
-/* Whether a model is another than on the other replicas. */
+/* Whether a model is another than on the other replicas; and how many records
+ * the one that is farthest behind has not learned yet. */
 static bool
-differs(const soma_web *web, soma_error *err)
+differs(const soma_web *web, uint64_t *lag, soma_error *err)
 {
     soma_served *list[SOMA_MAX_MODELS];
     soma_trainer_report report;
     int count = web->registry->options.trainer.journal
                     ? soma_registry_list(web->registry, list)
                     : 0;
+    *lag = 0;
     for (int i = 0; i < count; i++) {
+        uint64_t here = soma_shelf_current(&list[i]->shelf)->version;
         soma_trainer_ask(list[i]->trainer, &report);
+        if (report.newest > here && report.newest - here > *lag)
+            *lag = report.newest - here;
         *err = report.err;
         if (report.differs)
             return true;
@@ -57,9 +62,16 @@ soma_api_readyz(soma_request *request)
         return soma_reply_error(request, 503, "loading",
                                 "models are being loaded");
     }
-    if (differs(web, &err))
+    uint64_t lag;
+    if (differs(web, &lag, &err))
         return soma_reply_error(request, 503, "replica_differs", "%s",
                                 err.text);
+    if (web->registry->options.trainer.journal) {
+        soma_text_put(&request->reply.text, "{\"ready\":true,\"lag\":");
+        soma_text_whole(&request->reply.text, lag);
+        soma_text_put(&request->reply.text, "}\n");
+        return soma_reply_text(request, "application/json");
+    }
     return soma_reply_constant(request, "application/json", ready,
                                sizeof ready - 1);
 }

@@ -394,6 +394,7 @@ soma_api_trained(soma_request *request, const soma_snapshot *snapshot,
                          (unsigned long long)last->version);
         return;
     }
+    soma_reply_version(request, last->version);
     soma_text_put(text, "{\"model\":");
     soma_text_quote(text, request->served->name);
     soma_text_put(text, ",");

@@ -29,7 +29,9 @@
     X(ink_js, "ink.js", "server/web/page/ink.js", SCRIPT)                      \
     X(picture_js, "picture.js", "server/web/page/picture.js", SCRIPT)          \
     X(samples_js, "samples.js", "server/web/page/samples.js", SCRIPT)          \
+    X(palette_js, "palette.js", "server/web/page/palette.js", SCRIPT)          \
     X(bars_js, "bars.js", "server/web/page/bars.js", SCRIPT)                   \
+    X(live_js, "live.js", "server/web/page/live.js", SCRIPT)                   \
     X(inside_js, "inside.js", "server/web/page/inside.js", SCRIPT)             \
     X(watch_js, "watch.js", "server/web/page/watch.js", SCRIPT)                \
     X(teach_js, "teach.js", "server/web/page/teach.js", SCRIPT)                \

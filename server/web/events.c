@@ -4,6 +4,7 @@
 #include "server/web/api.h"
 #include "server/web/events_stats.h"
 #include "server/web/http.h"
+#include "server/web/keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,14 +46,21 @@ static void
 put_news(struct soma_events *events, soma_text *text, const soma_served *served,
          const soma_news *news)
 {
-    put_head(events, text, news->rollback ? "rollback" : "example");
+    static const char *const names[] = {[SOMA_RECORD_EXAMPLE] = "example",
+                                        [SOMA_RECORD_ROLLBACK] = "rollback",
+                                        [SOMA_RECORD_ADOPTION] = "promotion"};
+    put_head(events, text, names[news->kind]);
     soma_text_put(text, "{\"model\":");
     soma_text_quote(text, served->name);
     soma_text_put(text, ",\"version\":");
     soma_text_whole(text, news->version);
-    if (news->rollback) {
+    if (news->kind == SOMA_RECORD_ROLLBACK) {
         soma_text_put(text, ",\"rollback\":");
         soma_text_whole(text, news->target);
+    } else if (news->kind == SOMA_RECORD_ADOPTION) {
+        soma_text_put(text, ",\"promoted\":{\"version\":");
+        soma_text_whole(text, news->target);
+        soma_text_put(text, "}");
     } else {
         soma_text_put(text, ",");
         soma_api_put_class(text, served, news->label);
@@ -155,6 +163,19 @@ soma_events_read(soma_request *request, char *to, size_t most)
     return (long)size;
 }
 
+/* What was taught is for those only who may list the examples. */
+static void
+add(soma_request *listener, const soma_text *news, const soma_text *stats)
+{
+    soma_text *unread = &listener->reply.text;
+    bool all = listener->scopes & SOMA_SCOPE_TRAIN;
+    if (all && news->used)
+        soma_text_bytes(unread, news->data, news->used);
+    if (stats->used)
+        soma_text_bytes(unread, stats->data, stats->used);
+    unread->failed = unread->failed || stats->failed || (all && news->failed);
+}
+
 void
 soma_events_turn(soma_worker *worker)
 {
@@ -165,23 +186,23 @@ soma_events_turn(soma_worker *worker)
     bool stopping = atomic_load(&worker->web->stopping);
     if (now < events->look && !stopping)
         return;
-    soma_text text = {.data = NULL};
+    soma_text news = {.data = NULL}, stats = {.data = NULL};
     events->look = now + (uint64_t)SOMA_EVENTS_LOOK_MS * 1000;
-    look(worker, &text);
+    look(worker, &news);
     if (now >= events->stats) {
         events->stats = now + SECOND;
-        put_stats(worker, &text);
+        put_stats(worker, &stats);
     }
     for (soma_request *r = events->first; r; r = r->listening) {
         if (r->reply.text.used > SOMA_EVENTS_UNREAD)
             soma_http_stream_cut(r);
-        else if (text.used)
-            soma_text_bytes(&r->reply.text, text.data, text.used);
-        r->reply.text.failed = r->reply.text.failed || text.failed;
-        if (text.used || text.failed || stopping)
+        else
+            add(r, &news, &stats);
+        if (r->reply.text.used || r->reply.text.failed || stopping)
             soma_http_stream_on(r);
     }
-    soma_text_free(&text);
+    soma_text_free(&news);
+    soma_text_free(&stats);
 }
 
 int

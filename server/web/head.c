@@ -46,6 +46,9 @@ soma_head_take(soma_head *head, const char *name, const char *value)
     } else if (!strcasecmp(name, "Idempotency-Key")) {
         head->keys++;
         head->key = value;
+    } else if (!strcasecmp(name, "Soma-Min-Version")) {
+        head->leasts++;
+        head->least = value;
     }
 }
 
@@ -133,10 +136,12 @@ soma_head_check_access(const soma_head *head, soma_request *request)
     char name[SOMA_KEY_NAME + 1];
     soma_keys *keys = request->worker->web->keys;
     soma_scope scope = request->route->scope;
+    request->scopes = keys ? 0 : SOMA_SCOPE_ANY;
     if (!keys)
         return;
-    soma_admission admission = soma_keys_admit(
-        keys, head->bearers == 1 ? head->bearer : NULL, scope, name);
+    soma_admission admission =
+        soma_keys_admit(keys, head->bearers == 1 ? head->bearer : NULL, scope,
+                        name, &request->scopes);
     if (name[0])
         request->caller = soma_rate_key(name);
     switch (admission) {
@@ -203,6 +208,23 @@ soma_head_check_key(const soma_head *head, soma_request *request)
     request->inference_header = head->tensors;
     request->accept = head->accept;
     request->coding = head->coding;
+}
+
+void
+soma_head_check_version(const soma_head *head, soma_request *request)
+{
+    enum { DIGITS = 18 }; /* that surely fit */
+    if (!head->least)
+        return;
+    size_t length = strlen(head->least);
+    if (head->leasts > 1 || length == 0 || length > DIGITS ||
+        strspn(head->least, "0123456789") != length)
+        soma_reply_error(request, 400, "bad_min_version",
+                         "Soma-Min-Version: expected one version, a whole "
+                         "number of at most %d digits",
+                         DIGITS);
+    else
+        request->least = strtoull(head->least, NULL, 10);
 }
 
 /* "-" and digits, not all of them 0 where `some`; returns what follows, or

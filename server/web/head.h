@@ -15,6 +15,7 @@ typedef struct soma_head {
     const char *coding;   /* Content-Encoding */
     const char *key;      /* Idempotency-Key */
     const char *accept;   /* Accept */
+    const char *least;    /* Soma-Min-Version */
     const char *tensors;  /* Inference-Header-Content-Length */
     const char *trace;    /* traceparent */
     const char *bearer;   /* Authorization */
@@ -22,8 +23,8 @@ typedef struct soma_head {
     const char *site;         /* Sec-Fetch-Site */
     const char *wants_method; /* Access-Control-Request-Method */
     size_t size;              /* of the body, by its length; 0: unknown */
-    int lengths, encodings, hosts, keys, traces,
-        bearers; /* how many there are */
+    int lengths, encodings, hosts, keys, traces, bearers,
+        leasts; /* how many there are */
 } soma_head;
 
 void soma_head_take(soma_head *head, const char *name, const char *value);
@@ -44,6 +45,9 @@ void soma_head_check_key(const soma_head *head, soma_request *request);
 /* W3C Trace Context, level 1: the request's trace, if there is exactly one
  * good traceparent; another one is as good as none, says 2.2. */
 void soma_head_take_trace(const soma_head *head, soma_request *request);
+/* Soma-Min-Version: the version of the model that must answer, or a later one.
+ */
+void soma_head_check_version(const soma_head *head, soma_request *request);
 void soma_head_check_body(const soma_head *head, soma_request *request);
 
 #endif

@@ -57,7 +57,8 @@ struct soma_http_request {
     soma_request request; /* first: one is the other */
     http_state state;
     soma_peer *peer; /* or NULL */
-    bool refused;    /* its reply is complete; the body is thrown away */
+    soma_body body;
+    bool refused; /* its reply is complete; the body is thrown away */
     http_request *next;
 };
 
@@ -157,6 +158,8 @@ begin(http_request *self, const char *method, const char *url,
     if (!request->reply.status)
         soma_head_check_key(&head, request);
     if (!request->reply.status)
+        soma_head_check_version(&head, request);
+    if (!request->reply.status)
         request->route = soma_route_find(request, method, url);
     if (!request->reply.status)
         soma_head_check_access(&head, request);
@@ -184,7 +187,8 @@ add_cors_headers(struct MHD_Response *response, const soma_request *request)
     MHD_add_response_header(response, "Access-Control-Allow-Origin",
                             reply->origin);
     MHD_add_response_header(response, "Access-Control-Expose-Headers",
-                            "Retry-After, Inference-Header-Content-Length");
+                            "Retry-After, Soma-Version, "
+                            "Inference-Header-Content-Length");
     if (!reply->methods)
         return;
     MHD_add_response_header(response, "Access-Control-Allow-Methods",
@@ -192,7 +196,7 @@ add_cors_headers(struct MHD_Response *response, const soma_request *request)
     MHD_add_response_header(response, "Access-Control-Allow-Headers",
                             "Authorization, Content-Type, Content-Encoding, "
                             "Idempotency-Key, Inference-Header-Content-Length, "
-                            "traceparent");
+                            "Soma-Min-Version, traceparent");
     MHD_add_response_header(response, "Access-Control-Max-Age", "600");
 }
 
@@ -213,6 +217,21 @@ add_security_headers(struct MHD_Response *response, const soma_reply *reply)
                                 reply->policy);
 }
 
+/* Where the body does not say it, or replicas share a journal; and for who
+ * asked for a version. */
+static void
+add_version(struct MHD_Response *response, const soma_request *request)
+{
+    char version[24];
+    const soma_reply *reply = &request->reply;
+    if (!reply->versioned || (!reply->unsaid && !request->least &&
+                              !request->worker->web->options.versions))
+        return;
+    snprintf(version, sizeof version, "%llu",
+             (unsigned long long)reply->version);
+    MHD_add_response_header(response, "Soma-Version", version);
+}
+
 static void
 add_headers(struct MHD_Response *response, const soma_request *request)
 {
@@ -221,6 +240,7 @@ add_headers(struct MHD_Response *response, const soma_request *request)
                             reply->type);
     add_security_headers(response, reply);
     add_cors_headers(response, request);
+    add_version(response, request);
     if (reply->allow)
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
     if (reply->challenge)
@@ -279,6 +299,7 @@ run(http_request *self)
     soma_request *request = &self->request;
     size_t most = request->worker->web->options.max_body;
     self->state = RUNNING;
+    soma_bodies_leave(&request->worker->http->bodies, &self->body);
     soma_peer_enters(self->peer, SOMA_PEER_SERVED, 0);
     if (!self->refused && request->refused == SOMA_E_LIMIT)
         soma_reply_error(request, 413, "body_too_large",
@@ -321,13 +342,15 @@ soma_http_on_request(void *arg, struct MHD_Connection *connection,
         if (!self)
             return MHD_NO;
         self->request.connection = connection;
-        self->peer = MHD_get_connection_info(connection,
-                                             MHD_CONNECTION_INFO_SOCKET_CONTEXT)
-                         ->socket_context;
+        self->peer = peer_of(connection);
+        self->body = (soma_body){.connection = connection, .peer = self->peer};
         soma_peer_enters(self->peer, SOMA_PEER_READING, self->request.started);
         return begin(self, method, url, version) ? MHD_YES : send_reply(self);
     }
     if (*size) {
+        if (!self->refused && soma_request_is_large(&self->request, *size) &&
+            !soma_bodies_take(&worker->http->bodies, &self->body))
+            return MHD_YES;
         /* Without a length, a body that is too large goes on until its end or
          * until it is too much even to throw away. */
         size_t most = worker->web->options.max_body;
@@ -351,10 +374,11 @@ soma_http_on_completed(void *arg, struct MHD_Connection *connection,
                        void **context, enum MHD_RequestTerminationCode code)
 {
     http_request *self = *context;
-    (void)arg, (void)connection, (void)code;
+    (void)connection, (void)code;
     if (!self)
         return;
     *context = NULL;
+    soma_bodies_leave(&((soma_worker *)arg)->http->bodies, &self->body);
     soma_peer_enters(self->peer, SOMA_PEER_IDLE, soma_clock_ticks());
     self->peer = NULL; /* the connection may end before we free it */
     if (self->state == SOON) {

@@ -92,6 +92,7 @@ soma_http_open(soma_worker *worker, soma_error *err)
     if (!http)
         return soma_error_memory(err, "a worker");
     http->door.listener = -1;
+    http->bodies.end = &http->bodies.waiting;
     http->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (http->epoll < 0)
         return soma_error_errno(err, "creating", "an epoll");
@@ -161,6 +162,9 @@ shortest_wait(const struct soma_http *http, const soma_worker *worker)
     int events = soma_events_timeout(worker);
     if (events >= 0 && (timeout < 0 || events < timeout))
         timeout = events;
+    int waiting = soma_worker_timeout(worker);
+    if (waiting >= 0 && (timeout < 0 || waiting < timeout))
+        timeout = waiting;
     /* While stopping, look again now and then whether all is done. */
     if (atomic_load(&worker->web->stopping) && (timeout < 0 || timeout > 20))
         timeout = 20;
@@ -212,11 +216,12 @@ soma_http_run(void *arg)
         soma_readers_enter(readers, worker->index);
         http->answered = false;
         MHD_run(http->daemon);
-        busy = soma_worker_turn(worker) || http->answered;
+        busy = soma_worker_turn(worker);
+        busy = soma_bodies_turn(&http->bodies) || http->answered || busy;
         soma_readers_leave(readers, worker->index);
         bool idle = worker->open_requests == 0 || soma_clock_ticks() > deadline;
         if (quiet && idle && !worker->parked && !worker->large &&
-            !worker->awaited)
+            !worker->awaited && !worker->waiting && !http->bodies.waiting)
             break;
     }
     /* At once, not when all workers have ended: nobody would answer what

@@ -4,6 +4,7 @@
 #define SOMA_WEB_HTTP_PARTS_H
 
 #include "server/web/http.h"
+#include "server/web/http_bodies.h"
 #include "server/web/http_door.h"
 #include "server/web/http_peers.h"
 
@@ -17,6 +18,7 @@ struct soma_http {
     int port;
     soma_peers peers;
     soma_door door;
+    soma_bodies bodies;
     bool answered;                  /* a request since the daemon last ran */
     struct soma_http_request *free; /* kept for the next ones */
     int free_count;

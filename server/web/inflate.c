@@ -86,7 +86,7 @@ soma_inflate_body(soma_request *request, size_t most)
         return soma_reply_busy(request), false;
     char *packed = request->body;
     request->body = NULL;
-    request->body_size = request->body_room = 0;
+    request->body_size = request->body_room = request->expected = 0;
     int code = inflate_all(&stream, request, most);
     inflateEnd(&stream);
     free(packed);

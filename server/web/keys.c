@@ -2,6 +2,7 @@
 
 #include "core/io/file.h"
 #include "server/engine/clock.h"
+#include "server/engine/hex.h"
 #include "server/engine/log.h"
 
 #include <errno.h>
@@ -83,23 +84,14 @@ soma_key_digest(const char *text, size_t length,
     sha256_digest(&context, SOMA_KEY_DIGEST, digest);
 }
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool
 read_digest(const char *text, size_t length, uint8_t digest[SOMA_KEY_DIGEST])
 {
     if (length != 2 * SOMA_KEY_DIGEST)
         return false;
     for (size_t i = 0; i < SOMA_KEY_DIGEST; i++) {
-        int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
+        int high = soma_hex_value(text[2 * i]),
+            low = soma_hex_value(text[2 * i + 1]);
         if (high < 0 || low < 0)
             return false;
         digest[i] = (uint8_t)(high * 16 + low);
@@ -326,7 +318,7 @@ find(list *l, const uint8_t digest[SOMA_KEY_DIGEST])
 
 soma_admission
 soma_keys_admit(soma_keys *keys, const char *authorization, soma_scope scope,
-                char name[SOMA_KEY_NAME + 1])
+                char name[SOMA_KEY_NAME + 1], int *scopes)
 {
     size_t length = 0;
     uint8_t digest[SOMA_KEY_DIGEST];
@@ -345,6 +337,7 @@ soma_keys_admit(soma_keys *keys, const char *authorization, soma_scope scope,
     key *found = find(keys->list, digest);
     if (found) {
         memcpy(name, found->name, sizeof found->name);
+        *scopes = found->scopes;
         if (scope != SOMA_SCOPE_NONE && !(found->scopes & (int)scope))
             result = SOMA_OTHER_SCOPE;
         atomic_fetch_add(result ? &found->refused : &found->requests, 1);

@@ -47,10 +47,11 @@ typedef struct soma_keys soma_keys;
 soma_status soma_keys_open(const char *path, soma_keys **keys, soma_error *err);
 void soma_keys_free(soma_keys *keys);
 
-/* `authorization` is the header's value, or NULL; `name`, where there is such
- * a key, receives its name. */
+/* `authorization` is the header's value, or NULL; `name` and `scopes`, where
+ * there is such a key, receive its name and scopes. */
 soma_admission soma_keys_admit(soma_keys *keys, const char *authorization,
-                               soma_scope scope, char name[SOMA_KEY_NAME + 1]);
+                               soma_scope scope, char name[SOMA_KEY_NAME + 1],
+                               int *scopes);
 
 /* The counts of each key, in Prometheus's format. */
 void soma_keys_metrics(soma_keys *keys, soma_text *to);

@@ -120,11 +120,19 @@ soma_request_free(soma_request *request)
     free(request);
 }
 
+/* What was said to come was charged for when it was said. */
+static bool
+charge_body(soma_request *request, size_t room, size_t charged)
+{
+    return room <= SOMA_REQUEST_FREE || room <= charged ||
+           soma_request_charge(request, room - charged);
+}
+
 static bool
 make_room(soma_request *request, size_t room)
 {
-    if (room > SOMA_REQUEST_FREE &&
-        !soma_request_charge(request, room - request->body_room))
+    size_t expected = request->expected, had = request->body_room;
+    if (!charge_body(request, room, expected > had ? expected : had))
         return false;
     char *body = realloc(request->body, room);
     if (!body)
@@ -137,10 +145,20 @@ make_room(soma_request *request, size_t room)
 bool
 soma_request_expect(soma_request *request, size_t size)
 {
+    request->expected = size + 1;
+    if (soma_request_is_large(request, 0))
+        return charge_body(request, size + 1, request->body_room);
     if (size >= request->body_room && !make_room(request, size + 1))
         return false;
     request->body[0] = '\0'; /* should nothing come, it is not the last one's */
     return true;
+}
+
+bool
+soma_request_is_large(const soma_request *request, size_t size)
+{
+    return request->expected > SOMA_REQUEST_FREE ||
+           request->body_size + size > SOMA_REQUEST_FREE;
 }
 
 bool
@@ -155,6 +173,7 @@ soma_request_append(soma_request *request, const char *data, size_t size,
     if (needed > request->body_room) {
         size_t room = request->body_room * 2;
         room = room < needed ? needed : room;
+        room = room < request->expected ? request->expected : room;
         room = room > most + 1 ? most + 1 : room;
         if (!make_room(request, room)) {
             request->refused = SOMA_E_BUSY;
@@ -231,6 +250,13 @@ soma_reply_busy(soma_request *request)
     soma_error err;
     soma_request_busy(&err);
     return soma_reply_failure(request, &err);
+}
+
+void
+soma_reply_version(soma_request *request, uint64_t version)
+{
+    request->reply.version = version;
+    request->reply.versioned = true;
 }
 
 soma_outcome

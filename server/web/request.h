@@ -33,7 +33,10 @@ typedef struct soma_reply {
     int retry_after;       /* seconds; 0: no such header */
     bool streams;          /* the body goes on, see events.h */
     bool close;            /* end the connection with it */
-    const void *constant;  /* body in constant memory, else it is in text */
+    bool versioned;        /* by a model, of this version: */
+    uint64_t version;
+    bool unsaid;          /* and the body has no place for it */
+    const void *constant; /* body in constant memory, else it is in text */
     size_t constant_size;
     size_t head_size; /* bytes of JSON before those of a tensor; 0: no such */
     soma_text text;
@@ -44,10 +47,12 @@ typedef struct soma_request {
     void *connection; /* the protocol library's */
     const struct soma_route *route;
     uint64_t id;
-    uint64_t caller;  /* whose key it has, for the limit of rate.h; 0: none */
-    uint64_t started; /* monotonic, microseconds */
-    uint64_t decoded; /* the same, of a prediction: when its rows stood */
-    uint64_t passing; /* microseconds of its forward passes, of rows at x */
+    int scopes;        /* of its key; of those without keys: all */
+    uint64_t caller;   /* whose key it has, for the limit of rate.h; 0: none */
+    uint64_t started;  /* monotonic, microseconds */
+    uint64_t decoded;  /* the same, of a prediction: when its rows stood */
+    uint64_t patience; /* until when it waits for that version, the same */
+    uint64_t passing;  /* microseconds of its forward passes, of rows at x */
     /* From the head; they live as long as the request: */
     char model[132];                    /* {model} of the path; "": none */
     char version[24];                   /* {version} or {file} of the path */
@@ -60,12 +65,14 @@ typedef struct soma_request {
     const char *asked_to_remember;      /* ?remember=, or NULL */
     const char *idempotency_key;        /* the header's value, or NULL */
     const char *inference_header;       /* Inference-Header-Content-Length */
+    uint64_t least;                     /* Soma-Min-Version; 0: any will do */
     const char *coding;                 /* Content-Encoding, or NULL */
     const char *accept;                 /* Accept, or NULL */
     const char *trace; /* 32 digits of a trace, "-", 16 of a span; or NULL */
     /* The body; data[size] is a NUL: */
     char *body;
     size_t body_size, body_room;
+    size_t expected;     /* room for all of it, as the head said; or 0 */
     soma_status refused; /* of the body: SOMA_E_LIMIT, SOMA_E_BUSY; then what
                             is there of it means nothing */
     size_t charged;      /* bytes, see soma_request_charge */
@@ -110,8 +117,13 @@ void soma_request_leave(soma_request *request);
 void soma_request_argument(soma_request *request, const char *name,
                            const char *value);
 
-/* Makes room for a body of that size. False: there is no memory for it. */
+/* A body of that size will come. Of a large one (above SOMA_REQUEST_FREE) the
+ * memory is only charged for until its first piece comes. False: there is no
+ * memory for it. */
 bool soma_request_expect(soma_request *request, size_t size);
+
+/* Whether the body is a large one, once `size` bytes more have come. */
+bool soma_request_is_large(const soma_request *request, size_t size);
 
 /* Appends to the body. False, and `refused`, beyond `most` or when there is no
  * memory for it. */
@@ -147,6 +159,9 @@ soma_outcome soma_reply_busy(soma_request *request);
 
 /* The one translation from soma_status to HTTP. */
 soma_outcome soma_reply_failure(soma_request *request, const soma_error *err);
+
+/* It is this version of its model that answers. */
+void soma_reply_version(soma_request *request, uint64_t version);
 
 /* Status 200 with what stands in reply.text; 503 if memory ran out. */
 soma_outcome soma_reply_text(soma_request *request, const char *type);

@@ -28,6 +28,8 @@ static const soma_route table[] = {
      soma_api_rollback, soma_api_rolled_back},
     {"GET", "/models/{model}/examples", "examples", SOMA_SCOPE_TRAIN,
      soma_api_examples, soma_api_listed},
+    {"GET", "/models/{model}/guard", "guard", SOMA_SCOPE_TRAIN, soma_api_guard,
+     soma_api_judged},
     {"POST", "/models/{model}/fork", "fork", SOMA_SCOPE_ADMIN, soma_api_fork,
      soma_api_forked},
     {"POST", "/models/{model}/promote", "promote", SOMA_SCOPE_ADMIN,

@@ -11,6 +11,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum {
+    PATIENCE = 1000000, /* microseconds that a request waits for a version */
+    LOOK_MS = 5         /* how often is looked whether it has come */
+};
+
 soma_status
 soma_worker_create(soma_worker *worker, soma_web *web, int index,
                    soma_error *err)
@@ -19,6 +24,7 @@ soma_worker_create(soma_worker *worker, soma_web *web, int index,
     pthread_mutex_init(&worker->lock, NULL);
     worker->parked_end = &worker->parked;
     worker->large_end = &worker->large;
+    worker->waiting_end = &worker->waiting;
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->metrics = calloc(1, sizeof *worker->metrics);
     worker->batches = calloc(SOMA_MAX_MODELS, sizeof *worker->batches);
@@ -90,12 +96,25 @@ append(soma_request ***end, soma_request *request)
     *end = &request->next;
 }
 
+bool
+soma_worker_must_wait(const soma_request *request)
+{
+    return request->least &&
+           soma_shelf_current(&request->served->shelf)->version <
+               request->least;
+}
+
 soma_outcome
 soma_worker_predict(soma_request *request)
 {
     soma_worker *worker = request->worker;
     bool large = request->offset < 0;
     request->decoded = soma_clock_ticks();
+    if (large && soma_worker_must_wait(request)) {
+        request->patience = request->decoded + PATIENCE;
+        append(&worker->waiting_end, request);
+        return SOMA_PARKED;
+    }
     append(large ? &worker->large_end : &worker->parked_end, request);
     return large ? SOMA_PARKED : SOMA_SOON;
 }
@@ -104,6 +123,8 @@ static void
 finish(soma_request *request, const soma_snapshot *snapshot,
        const float *scores)
 {
+    if (snapshot)
+        soma_reply_version(request, snapshot->version);
     request->route->finish(request, snapshot, scores);
     soma_http_answer(request);
 }
@@ -272,10 +293,54 @@ finish_learned(soma_worker *worker)
     }
 }
 
+soma_outcome
+soma_worker_refuse_version(soma_request *request)
+{
+    uint64_t version = soma_shelf_current(&request->served->shelf)->version;
+    request->reply.retry_after = 1;
+    soma_reply_version(request, version);
+    return soma_reply_error(
+        request, 503, "version_not_here",
+        "Soma-Min-Version %llu: model \"%s\" has learned up to version %llu "
+        "here; try again later, or another replica",
+        (unsigned long long)request->least, request->served->name,
+        (unsigned long long)version);
+}
+
+/* Those whose version has come are predicted, those who have waited too long
+ * are told so. */
+static void
+look_at_waiting(soma_worker *worker)
+{
+    soma_request *list = worker->waiting, *request;
+    uint64_t now = soma_clock_ticks();
+    worker->waiting = NULL;
+    worker->waiting_end = &worker->waiting;
+    while ((request = list)) {
+        list = request->next;
+        if (!soma_worker_must_wait(request)) {
+            append(&worker->large_end, request);
+        } else if (now < request->patience) {
+            append(&worker->waiting_end, request);
+        } else {
+            soma_worker_refuse_version(request);
+            soma_http_answer(request);
+        }
+    }
+}
+
+int
+soma_worker_timeout(const soma_worker *worker)
+{
+    return worker->waiting ? LOOK_MS : -1;
+}
+
 bool
 soma_worker_turn(soma_worker *worker)
 {
     finish_learned(worker);
+    if (worker->waiting)
+        look_at_waiting(worker);
     int top = atomic_load(&worker->web->registry->top);
     for (int i = 0; i < top; i++)
         if (worker->batches[i].rows > 0)

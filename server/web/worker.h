@@ -27,6 +27,8 @@ typedef struct soma_web_options {
     int max_connections, max_connections_per_address;
     double rate_limit;        /* requests a second, rate.h; 0: none */
     const char *cors_origins; /* cors.h, or NULL */
+    bool versions;            /* answers say which version of a model gave them,
+                                 in Soma-Version */
     size_t request_memory;    /* bytes, see soma_request_charge */
     int idle_timeout;         /* seconds */
     int request_timeout;      /* the same */
@@ -55,9 +57,10 @@ typedef struct soma_worker {
     soma_metrics *metrics;
     soma_batch *batches; /* [SOMA_MAX_MODELS], by the models' index */
     soma_counts *counts; /* the same */
-    soma_request *parked, **parked_end; /* for the batches, oldest first */
-    soma_request *large, **large_end;   /* with rows of their own, in turn */
-    uint64_t removals;                  /* of models, that it has seen */
+    soma_request *parked, **parked_end;   /* for the batches, oldest first */
+    soma_request *large, **large_end;     /* with rows of their own, in turn */
+    soma_request *waiting, **waiting_end; /* the same, for a version */
+    uint64_t removals;                    /* of models, that it has seen */
     int open_requests;
     size_t charged; /* bytes, see soma_request_charge */
     int awaited;    /* requests that trainers have */
@@ -83,8 +86,15 @@ soma_batch *soma_worker_batch(soma_worker *worker, soma_served *served);
 soma_counts *soma_worker_counts(soma_worker *worker, const soma_served *served);
 
 /* Queues a request whose `rows` rows stand in its model's batch at `offset`,
- * or at its x. */
+ * or at its x. One that must wait is answered 503 after a second. */
 soma_outcome soma_worker_predict(soma_request *request);
+
+/* Whether the request's model has not learned yet what it asks for: then its
+ * rows must stand at its x. */
+bool soma_worker_must_wait(const soma_request *request);
+
+/* 503: the version that the request asks for is not there. */
+soma_outcome soma_worker_refuse_version(soma_request *request);
 
 /* Predicts and finishes what is parked in this model's batch, to make room.
  */
@@ -97,6 +107,9 @@ void soma_worker_prepare(soma_request *request);
 /* Hands request->job, whose kind and input are filled in, to its model's
  * trainer. */
 soma_outcome soma_worker_submit(soma_request *request);
+
+/* Milliseconds until a turn is due, -1: when something happens. */
+int soma_worker_timeout(const soma_worker *worker);
 
 /* The work of a turn after requests were read. True: there is more to do at
  * once. */

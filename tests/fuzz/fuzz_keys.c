@@ -20,9 +20,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     files_explained(status, &err);
     if (!status) {
         soma_text text = {0};
+        int scopes = 0;
         soma_admission admission = soma_keys_admit(
-            keys, (const char *)header.data, SOMA_SCOPE_TRAIN, name);
-        must(admission != SOMA_ADMITTED || name[0]);
+            keys, (const char *)header.data, SOMA_SCOPE_TRAIN, name, &scopes);
+        must(admission != SOMA_ADMITTED ||
+             (name[0] && scopes & SOMA_SCOPE_TRAIN));
         soma_keys_metrics(keys, &text);
         soma_text_free(&text);
         soma_keys_free(keys);

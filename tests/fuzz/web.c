@@ -156,6 +156,8 @@ begin(soma_request *request, web_message *message)
     if (!request->reply.status)
         soma_head_check_key(&head, request);
     if (!request->reply.status)
+        soma_head_check_version(&head, request);
+    if (!request->reply.status)
         request->route =
             soma_route_find(request, message->method, message->target);
     if (!request->reply.status)

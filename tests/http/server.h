@@ -103,6 +103,9 @@ const unsigned char *fashion_images(void);
 const unsigned char *fashion_labels(void);
 json_t *pixels_of(const unsigned char *bytes, int count);
 
+/* A connection of the test's own. */
+int connect_to(const server *s);
+
 /* Sends raw bytes and reads until the server closes or a second has passed
  * without more. Returns what came, malloc'ed. */
 char *raw(const server *s, const char *bytes, size_t size);

@@ -3,7 +3,6 @@
  * begun. Nothing that was answered is lost, no answer is cut. */
 #include "tests/http/server.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -110,12 +109,7 @@ a_request_that_never_ends_does_not_hold_it(void **state)
     server s;
     (void)state;
     start(&s);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)s.port),
-                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address),
-                     0);
+    int fd = connect_to(&s);
     assert_int_equal(write(fd, half, sizeof half - 1), sizeof half - 1);
     begin_draining(&s);
     assert_int_equal(stop_server(&s), 0);

@@ -3,6 +3,7 @@
 #include "tests/http/server.h"
 
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 enum { PATIENCE_MS = 30000, HEARD = 4 << 20, LISTENERS = 32 };
 
 static server s;
+static char folder[64];
 
 /* One that listens, over a socket of its own. */
 typedef struct listener {
@@ -26,9 +28,13 @@ typedef struct listener {
 static int
 set_up(void **state)
 {
-    static const char *const arguments[] = {"--default-model", "fashion",
-                                            "--workers", "2", NULL};
+    static const char *const arguments[] = {
+        "--default-model", "fashion", "--workers", "2", "--data", folder,
+        "--guard-drop",    "100",     NULL};
     (void)state;
+    strcpy(folder, "/tmp/soma-events-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
     start_server(&s, arguments);
     wait_until_ready(&s);
     return 0;
@@ -38,15 +44,17 @@ static int
 tear_down(void **state)
 {
     (void)state;
-    return s.pid ? stop_server(&s) : 0;
+    int code = s.pid ? stop_server(&s) : 0;
+    shell("rm -rf %s", folder);
+    return code;
 }
 
 static listener
-listen_with(int buffer)
+listen_to(const server *who, const char *header, int buffer)
 {
-    static const char request[] = "GET /events HTTP/1.1\r\nHost: x\r\n\r\n";
+    char request[256];
     struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)s.port)};
+                             .sin_port = htons((uint16_t)who->port)};
     listener l = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
                   .heard = calloc(1, HEARD + 1)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -55,8 +63,9 @@ listen_with(int buffer)
     if (buffer)
         setsockopt(l.fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
     assert_int_equal(connect(l.fd, (struct sockaddr *)&to, sizeof to), 0);
-    assert_int_equal(send(l.fd, request, sizeof request - 1, 0),
-                     sizeof request - 1);
+    int size = snprintf(request, sizeof request,
+                        "GET /events HTTP/1.1\r\nHost: x\r\n%s\r\n", header);
+    assert_int_equal(send(l.fd, request, (size_t)size, 0), size);
     return l;
 }
 
@@ -78,6 +87,27 @@ hear_more(listener *l)
     l->ended = size <= 0;
     l->size += size > 0 ? (size_t)size : 0;
     l->heard[l->size] = '\0';
+}
+
+static bool
+is_let_in(listener *l)
+{
+    while (!strstr(l->heard, "\r\n\r\n"))
+        hear_more(l);
+    return strstr(l->heard, "HTTP/1.1 200 ") == l->heard;
+}
+
+/* Once it is let in: those of the test before may not yet have been missed. */
+static listener
+listen_with(int buffer)
+{
+    for (;;) {
+        listener l = listen_to(&s, "", buffer);
+        if (is_let_in(&l))
+            return l;
+        leave(&l);
+        usleep(50000);
+    }
 }
 
 /* The chunks' heads stand between the events, and never within a line: small
@@ -224,12 +254,89 @@ tells_of_rollbacks(void **state)
     leave(&l);
 }
 
-static bool
-is_let_in(listener *l)
+static void
+tells_of_promotions(void **state)
 {
-    while (!strstr(l->heard, "\r\n\r\n"))
-        hear_more(l);
-    return strstr(l->heard, "HTTP/1.1 200 ") == l->heard;
+    (void)state;
+    listener l = listen_with(0);
+    json_decref(event(&l, "stats", 0));
+    answer a = post(&s, "/models/fashion/fork", "{\"as\":\"fork\"}");
+    assert_int_equal(a.status, 200);
+    free_answer(&a);
+    a = ask(&s, NULL, "/models/fork/train?label=1", "application/octet-stream",
+            fashion_images(), PIXELS);
+    assert_int_equal(a.status, 200);
+    json_int_t fork = whole_of(a.json, "version");
+    free_answer(&a);
+    a = post(&s, "/models/fashion/promote",
+             "{\"from\":\"fork\",\"force\":true}");
+    assert_int_equal(a.status, 200);
+    json_t *json = event(&l, "promotion", 0);
+    assert_string_equal(text_of(json, "model"), "fashion");
+    assert_int_equal(whole_of(json, "version"), whole_of(a.json, "version"));
+    assert_int_equal(whole_of(json_object_get(json, "promoted"), "version"),
+                     fork);
+    json_decref(json);
+    free_answer(&a);
+    leave(&l);
+}
+
+/* NAME's line goes to the file of keys, the header that shows it to `header`.
+ */
+static void
+make_key(const char *file, const char *name, const char *scopes,
+         char header[160])
+{
+    char key[80] = "", path[128];
+    shell("${SOMA:-build/gcc/soma} key %s --scopes %s >>%s 2>%s/%s", name,
+          scopes, file, folder, name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *from = fopen(path, "r");
+    assert_non_null(from);
+    assert_non_null(fgets(key, sizeof key, from));
+    fclose(from);
+    key[strcspn(key, "\n")] = '\0';
+    snprintf(header, 160, "Authorization: Bearer %s\r\n", key);
+}
+
+/* Who may not list the examples hears of the models' state alone. */
+static void
+tells_what_was_taught_to_teachers_only(void **state)
+{
+    char file[96], reader[160], teacher[160];
+    server other;
+    (void)state;
+    snprintf(file, sizeof file, "%s/keys", folder);
+    make_key(file, "reader", "predict,admin", reader);
+    make_key(file, "teacher", "train", teacher);
+    const char *const arguments[] = {"--default-model", "fashion", "--keys",
+                                     file, NULL};
+    start_server(&other, arguments);
+    listener one = listen_to(&other, reader, 0);
+    listener two = listen_to(&other, teacher, 0);
+    json_decref(event(&one, "stats", 0));
+    json_decref(event(&two, "stats", 0));
+    size_t before = one.size;
+    teacher[strlen(teacher) - 2] = '\0';
+    CURL *curl = curl_easy_init();
+    answer a =
+        ask_over(curl, &other, NULL, "/train?label=3",
+                 "application/octet-stream", fashion_images(), PIXELS, teacher);
+    assert_int_equal(a.status, 200);
+    free_answer(&a);
+    curl_easy_cleanup(curl);
+    json_decref(event(&two, "example", 0));
+    /* two more seconds: it would have come before */
+    json_t *stats = event(&one, "stats", before);
+    json_decref(stats);
+    stats = event(&one, "stats",
+                  (size_t)(strstr(one.heard + before, "stats") - one.heard));
+    assert_int_equal(whole_of(model_of(stats, "fashion"), "version"), 1);
+    assert_null(strstr(one.heard, "event: example"));
+    json_decref(stats);
+    leave(&one);
+    leave(&two);
+    assert_int_equal(stop_server(&other), 0);
 }
 
 static void
@@ -237,27 +344,13 @@ bounds_how_many_listen(void **state)
 {
     (void)state;
     listener all[LISTENERS];
-    for (int i = 0; i < LISTENERS; i++) {
-        /* Those of the tests before may not yet have been missed. */
-        for (;;) {
-            all[i] = listen_with(0);
-            if (is_let_in(&all[i]))
-                break;
-            leave(&all[i]);
-            usleep(50000);
-        }
-    }
+    for (int i = 0; i < LISTENERS; i++)
+        all[i] = listen_with(0);
     expect_error(get(&s, "/events"), 503, "too_many_listeners", "32");
     for (int i = 0; i < LISTENERS; i++)
         leave(&all[i]);
-    for (;;) {
-        listener l = listen_with(0);
-        bool good = is_let_in(&l);
-        leave(&l);
-        if (good)
-            break;
-        usleep(50000);
-    }
+    listener l = listen_with(0);
+    leave(&l);
 }
 
 static void
@@ -311,6 +404,8 @@ main(void)
         cmocka_unit_test(says_how_things_are_at_once_and_again),
         cmocka_unit_test(tells_all_of_what_is_learned),
         cmocka_unit_test(tells_of_rollbacks),
+        cmocka_unit_test(tells_of_promotions),
+        cmocka_unit_test(tells_what_was_taught_to_teachers_only),
         cmocka_unit_test(bounds_how_many_listen),
         cmocka_unit_test(cuts_off_who_does_not_read),
         cmocka_unit_test(ends_when_the_server_stops),

@@ -253,6 +253,8 @@ gives_one_layer(void **state)
     assert_memory_equal(few.body, all.body, 3 * row);
     expect_error(get(&s, "/models/fashion/weights?layer=99"), 400,
                  "bad_argument", "layer");
+    expect_error(get(&s, "/models/fashion/weights?units=3"), 400, "bad_units",
+                 "a \"layer\", which is missing");
     expect_error(get(&s, "/models/fashion/weights?layer=0&units=0"), 400,
                  "bad_argument", "units");
     json_decref(names);

@@ -313,6 +313,43 @@ its_figures_are_those_of_evaluate(void **unused)
     json_decref(json);
 }
 
+/* At any version, and again when it is known; nothing follows from it. */
+static void
+it_judges_when_it_is_asked(void **unused)
+{
+    static const char *const off[] = {HARMFUL, "--guard-every", "0", NULL};
+    double accuracy, loss;
+    (void)unused;
+    if (foreign_server("--guard"))
+        return;
+    start(off);
+    expect_error(get(&s, "/models/cifar10/guard"), 404, "no_guard", "--guard");
+    expect_error(get(&s, "/models/frog/guard"), 404, "unknown_model", "frog");
+    for (json_int_t version = 0; version < 12; version++) {
+        if (version)
+            assert_int_equal(harm((int)version), 200);
+        answer a = get(&s, "/models/fashion/guard");
+        answer again = get(&s, "/models/fashion/guard");
+        assert_int_equal(a.status, 200);
+        assert_int_equal(whole_of(a.json, "version"), version);
+        assert_true(json_equal(a.json, again.json));
+        if (version)
+            evaluate_version(version, &accuracy, &loss);
+        else
+            evaluate(shipped("fashion"), &accuracy, &loss);
+        assert_int_equal(whole_of(a.json, "examples"), GUARD);
+        assert_true(fabs(real_of(a.json, "right") - accuracy * GUARD) < 1e-3);
+        assert_true(fabs(real_of(a.json, "accuracy") - accuracy) < 1e-7);
+        assert_true(fabs(real_of(a.json, "loss") - loss) < 1e-4 * (1 + loss));
+        free_answer(&a);
+        free_answer(&again);
+    }
+    assert_int_equal(harm(50), 200);
+    json_t *json = describe("fashion");
+    assert_null(json_object_get(json_object_get(json, "guard"), "version"));
+    json_decref(json);
+}
+
 static void
 sets_may_be_brought_along(void **unused)
 {
@@ -638,6 +675,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(its_figures_are_those_of_evaluate),
+        TEST(it_judges_when_it_is_asked),
         TEST(sets_may_be_brought_along),
         TEST(wrong_sets_are_refused_at_the_start),
         TEST(harm_stops_learning),

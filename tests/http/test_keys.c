@@ -100,6 +100,7 @@ scopes_are_kept(void **state)
         {"DELETE", "/models/fashion", 401, 403, 403, 409},
         {"GET", "/models", 401, 200, 200, 200},
         {"GET", "/models/fashion/examples", 401, 403, 200, 403},
+        {"GET", "/models/fashion/guard", 401, 403, 200, 403},
         {"GET", "/models/fashion/weights", 401, 200, 200, 403},
         {"GET", "/metrics", 401, 200, 200, 200},
         {"GET", "/v2/models/fashion", 401, 200, 200, 200},

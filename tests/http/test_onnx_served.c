@@ -1,8 +1,11 @@
 /* An ONNX file in the models folder is a model like any other: served, taught,
- * replaced; a .safetensors file of its name beside it is refused.
+ * replaced; a .safetensors file of its name beside it is refused. One that does
+ * not say all that is needed is refused by the command that helps.
  */
 #include "tests/http/server.h"
+#include "tests/unit/onnx_files.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +122,101 @@ two_files_for_one_name(void **state)
     free_answer(&a);
 }
 
+/* models/NAME.onnx: x [3] times w [units, 3], and a sigmoid if there is more
+ * than one. */
+static void
+write_scores(const char *name, int units, const float *w)
+{
+    char path[128];
+    onnx_file f = onnx_start(13);
+    onnx_input(&f, "x", 1, 2, (const long[]){-1, 3});
+    onnx_floats(&f, "w", 2, (const long[]){units, 3}, w);
+    onnx_node(&f, "Gemm", "x w", units > 1 ? "z" : "y", "transB=1");
+    if (units > 1)
+        onnx_node(&f, "Sigmoid", "z", "y", NULL);
+    onnx_output(&f, "y");
+    onnx_bytes all = onnx_end(&f);
+    snprintf(path, sizeof path, "%s/%s.onnx", models, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(all.data, 1, all.size, file), all.size);
+    assert_int_equal(fclose(file), 0);
+    free(all.data);
+}
+
+/* What a user does who is told so: types it, as printed. */
+static void
+type_as_told(const char *text, const char *name)
+{
+    char command[512];
+    const char *from = strstr(text, "type: soma import ");
+    assert_non_null(from);
+    from += strlen("type: soma ");
+    const char *to = strstr(from, ", and take ");
+    assert_non_null(to);
+    snprintf(command, sizeof command, "%.*s", (int)(to - from), from);
+    shell("program=$(realpath ${SOMA:-build/gcc/soma}) && cd %s && "
+          "$program %s >/dev/null && mv %s.safetensors %s && rm %s/%s.onnx",
+          folder, command, name, models, models, name);
+}
+
+static void
+expect_probability(const char *name, double score)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/models/%s/predict", name);
+    answer a = post(&s, path, "{\"pixels\":[1,2,3]}");
+    if (a.status != 200)
+        fail_msg("status %ld: %s", a.status, a.body);
+    const json_t *p = json_object_get(a.json, "probabilities");
+    assert_int_equal(json_array_size(p), 2);
+    assert_float_equal(json_number_value(json_array_get(p, 1)),
+                       (float)(1 / (1 + exp(-score))), 1e-6);
+    free_answer(&a);
+}
+
+/* One number is a score to decide by, or the logit of a probability: the file
+ * does not say which. */
+static void
+the_command_that_helps_is_told(void **state)
+{
+    static const float one[] = {0.5f, -0.25f, 0.125f};
+    static const float two[] = {1, 2, 3, -1, 0, 1};
+    const char *arguments[] = {"serve",    "--listen", "127.0.0.1:0",
+                               "--models", models,     NULL};
+    char text[4096], told[256];
+    (void)state;
+    if (skipped("what an .onnx lacks"))
+        return;
+    write_scores("score", 1, one);
+    assert_int_equal(run_soma(arguments, text, sizeof text), 2);
+    snprintf(told, sizeof told,
+             "; type: soma import %s/score.onnx score.safetensors --loss "
+             "logistic, and take score.safetensors in its place",
+             models);
+    if (!strstr(text, told) || !strstr(text, "node \"y\" (Gemm): the file"))
+        fail_msg("\"%s\" is not in: %s", told, text);
+    type_as_told(text, "score");
+    start();
+    expect_probability("score", 0.5 - 0.5 + 0.375);
+    /* While it serves, too. */
+    write_scores("late", 1, one);
+    write_scores("several", 2, two);
+    answer a = post(&s, "/v2/repository/models/several/load", "{}");
+    assert_int_equal(a.status, 400);
+    assert_non_null(strstr(a.body, "several.safetensors --loss "
+                                   "multiclass_hinge, and take"));
+    free_answer(&a);
+    a = post(&s, "/v2/repository/models/late/load", "{}");
+    assert_int_equal(a.status, 400);
+    type_as_told(text_of(a.json, "error"), "late");
+    free_answer(&a);
+    a = post(&s, "/v2/repository/models/late/load", "{}");
+    assert_int_equal(a.status, 200);
+    free_answer(&a);
+    expect_probability("late", 0.375);
+}
+
 int
 main(void)
 {
@@ -126,6 +224,8 @@ main(void)
         cmocka_unit_test_setup_teardown(it_is_served_and_taught, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(two_files_for_one_name, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_command_that_helps_is_told, set_up,
                                         tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

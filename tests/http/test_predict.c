@@ -206,6 +206,55 @@ binary_models_answer(void **state)
     free_answer(&a);
 }
 
+/* What speaks for class `label`: its probability or, of one score, which is
+ * for class 1, that score or its opposite. */
+static double
+speaks_for(const json_t *row, int label)
+{
+    const json_t *p = json_object_get(row, "probabilities");
+    if (p)
+        return json_number_value(json_array_get(p, (size_t)label));
+    double score =
+        json_number_value(json_array_get(json_object_get(row, "scores"), 0));
+    return label ? score : -score;
+}
+
+/* Both classes of two, each with what speaks for it; the first is the one that
+ * it decides for. */
+static void
+binary_models_give_the_best_k(void **state)
+{
+    static const char *const models[] = {"neuron", "neuron-svm"};
+    static const char *const names[] = {"not Ankle boot", "Ankle boot"};
+    static const char type[] = "application/octet-stream";
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        char path[64];
+        const unsigned char *image = fashion_images() + i / 6 * PIXELS;
+        int model = i % 2, wanted = i / 2 % 3 + 1;
+        const char *value = model ? "score" : "probability";
+        snprintf(path, sizeof path, "/models/%s/predict", models[model]);
+        answer all = ask(&s, NULL, path, type, image, PIXELS);
+        snprintf(path, sizeof path, "/models/%s/predict?top_k=%d",
+                 models[model], wanted);
+        answer best = ask(&s, NULL, path, type, image, PIXELS);
+        const json_t *top = json_object_get(best.json, "top");
+        json_int_t label = whole_of(all.json, "label");
+        assert_int_equal(label, i < 6); /* a boot, then a shirt */
+        assert_int_equal(json_array_size(top), wanted < 2 ? wanted : 2);
+        for (size_t k = 0; k < json_array_size(top); k++) {
+            const json_t *row = json_array_get(top, k);
+            int expected = (int)(k ? 1 - label : label);
+            assert_int_equal(whole_of(row, "label"), expected);
+            assert_string_equal(text_of(row, "class"), names[expected]);
+            assert_true(json_number_value(json_object_get(row, value)) ==
+                        speaks_for(all.json, expected));
+        }
+        free_answer(&all);
+        free_answer(&best);
+    }
+}
+
 /* 3072 numbers in planes, [3][32][32]. */
 static void
 colour_models_take_planes(void **state)
@@ -278,6 +327,7 @@ main(void)
         cmocka_unit_test(a_list_of_one_is_a_list),
         cmocka_unit_test(gives_the_best_k),
         cmocka_unit_test(binary_models_answer),
+        cmocka_unit_test(binary_models_give_the_best_k),
         cmocka_unit_test(colour_models_take_planes),
         cmocka_unit_test(the_default_model_answers),
         cmocka_unit_test(large_requests_are_answered_in_order),

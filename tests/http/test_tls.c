@@ -211,11 +211,25 @@ files_that_are_none(void **state)
     }
 }
 
+/* What goes on for long is in pieces. */
+static void
+events_come(void **state)
+{
+    (void)state;
+    if (!s.pid)
+        return;
+    shell("curl -sN --max-time 20 --cacert %s https://127.0.0.1:%d/events | "
+          "awk '/^event: stats/ && ++n == 2 { found = 1; exit } "
+          "END { exit !found }'",
+          certificate, s.port);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_the_same),
+        cmocka_unit_test(events_come),
         cmocka_unit_test(what_is_not_tls),
         cmocka_unit_test(health_asks_it),
         cmocka_unit_test(the_certificate_changes),

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIES = 400, PAUSE = 25 };
+void
+nap(void)
+{
+    struct timespec pause = {0, 25 * 1000000L};
+    nanosleep(&pause, NULL);
+}
 
 static int
 free_port(void)
@@ -29,41 +35,134 @@ free_port(void)
 }
 
 static bool
-answers(int port)
+says(int port, const char *words, const char *part)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    char reply[8] = "";
+    char reply[4096] = "", line[128];
+    int size = snprintf(line, sizeof line, "%s\r\n", words);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    bool up = !connect(fd, (struct sockaddr *)&address, sizeof address) &&
-              send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 &&
-              read(fd, reply, sizeof reply) > 0 && !strncmp(reply, "+PONG", 5);
+    bool said = !connect(fd, (struct sockaddr *)&address, sizeof address) &&
+                send(fd, line, (size_t)size, MSG_NOSIGNAL) == size &&
+                read(fd, reply, sizeof reply - 1) > 0 && strstr(reply, part);
     close(fd);
-    return up;
+    return said;
+}
+
+static bool
+answers(int port)
+{
+    return says(port, "PING", "+PONG");
 }
 
 void
-redis_run(redis_server *redis)
+redis_expect(int port, const char *words, const char *part)
 {
-    char port[16];
-    struct timespec pause = {0, PAUSE * 1000000L};
-    snprintf(port, sizeof port, "%d", redis->port);
+    for (int i = 0; i < TRIES && !says(port, words, part); i++)
+        nap();
+    if (!says(port, words, part))
+        fail_msg("%s: no answer with %s", words, part);
+}
+
+static void
+spawn(redis_server *redis, const char *const *arguments)
+{
     redis->pid = fork();
     assert_true(redis->pid >= 0);
     if (redis->pid == 0) {
         int fd = open("/dev/null", O_WRONLY);
         dup2(fd, STDOUT_FILENO);
-        execlp("redis-server", "redis-server", "--bind", "127.0.0.1", "--port",
-               port, "--dir", redis->folder, "--save", "", "--appendonly",
-               "yes", "--appendfsync", "always", (char *)NULL);
+        execvp("redis-server", (char *const *)(uintptr_t)arguments);
         _exit(127);
     }
     for (int i = 0; i < TRIES && !answers(redis->port); i++) {
         assert_int_equal(waitpid(redis->pid, NULL, WNOHANG), 0);
-        nanosleep(&pause, NULL);
+        nap();
     }
     assert_true(answers(redis->port));
+}
+
+void
+redis_run(redis_server *redis)
+{
+    char port[16], master[16], tls[16], files[3][96];
+    snprintf(port, sizeof port, "%d", redis->port);
+    snprintf(master, sizeof master, "%d", redis->master);
+    snprintf(tls, sizeof tls, "%d", redis->tls);
+    const char *names[] = {"ca.crt", "redis.crt", "redis.key"};
+    for (int i = 0; i < 3; i++)
+        snprintf(files[i], sizeof files[i], "%s/%s", redis->folder, names[i]);
+    const char *arguments[] = {"redis-server",
+                               "--bind",
+                               "127.0.0.1",
+                               "--port",
+                               port,
+                               "--dir",
+                               redis->folder,
+                               "--save",
+                               "",
+                               "--appendonly",
+                               "yes",
+                               "--appendfsync",
+                               "always",
+                               NULL,
+                               NULL,
+                               NULL,
+                               NULL,
+                               NULL,
+                               NULL,
+                               NULL,
+                               NULL,
+                               NULL};
+    const char *replica[] = {"--replicaof", "127.0.0.1", master};
+    const char *secret[] = {
+        "--tls-port",      tls,      "--tls-ca-cert-file", files[0],
+        "--tls-cert-file", files[1], "--tls-key-file",     files[2]};
+    if (redis->master)
+        memcpy(arguments + 13, replica, sizeof replica);
+    if (redis->tls)
+        memcpy(arguments + 13, secret, sizeof secret);
+    spawn(redis, arguments);
+}
+
+static void
+make_folder(redis_server *redis)
+{
+    *redis = (redis_server){.port = free_port()};
+    snprintf(redis->folder, sizeof redis->folder, "/tmp/soma-redis-XXXXXX");
+    assert_non_null(mkdtemp(redis->folder));
+}
+
+void
+redis_begin_replica(redis_server *redis, const redis_server *master)
+{
+    make_folder(redis);
+    redis->master = master->port;
+    redis_run(redis);
+    redis_expect(redis->port, "INFO replication", "master_link_status:up");
+}
+
+void
+redis_begin_sentinel(redis_server *redis, const redis_server *master)
+{
+    char path[96];
+    make_folder(redis);
+    snprintf(path, sizeof path, "%s/sentinel.conf", redis->folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file,
+            "bind 127.0.0.1\nport %d\ndir %s\n"
+            "sentinel monitor soma 127.0.0.1 %d 1\n"
+            "sentinel down-after-milliseconds soma 500\n"
+            "sentinel failover-timeout soma 3000\n",
+            redis->port, redis->folder, master->port);
+    assert_int_equal(fclose(file), 0);
+    const char *arguments[] = {"redis-server", path, "--sentinel", NULL};
+    spawn(redis, arguments);
+    snprintf(redis->url, sizeof redis->url,
+             "redis+sentinel://127.0.0.1:%d/soma", redis->port);
+    redis_expect(redis->port, "SENTINEL masters", "num-slaves\r\n$1\r\n1");
 }
 
 bool
@@ -75,11 +174,30 @@ redis_begin(redis_server *redis)
                       "test-deps)\n");
         return false;
     }
-    snprintf(redis->folder, sizeof redis->folder, "/tmp/soma-redis-XXXXXX");
-    assert_non_null(mkdtemp(redis->folder));
-    redis->port = free_port();
+    make_folder(redis);
     snprintf(redis->url, sizeof redis->url, "redis://127.0.0.1:%d/0",
              redis->port);
+    redis_run(redis);
+    return true;
+}
+
+bool
+redis_begin_tls(redis_server *redis)
+{
+    if (!redis_begin(redis))
+        return false;
+    redis_kill(redis);
+    shell("cd %s && for name in ca other; do openssl req -x509 -nodes "
+          "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout $name.key "
+          "-out $name.crt -days 30 -subj /CN=$name; done 2>/dev/null",
+          redis->folder);
+    shell("cd %s && openssl req -nodes -newkey ec "
+          "-pkeyopt ec_paramgen_curve:P-256 -keyout redis.key -out redis.csr "
+          "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1 2>/dev/null && "
+          "openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -days 30 "
+          "-copy_extensions copy -out redis.crt 2>/dev/null",
+          redis->folder);
+    redis->tls = free_port();
     redis_run(redis);
     return true;
 }

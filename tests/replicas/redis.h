@@ -7,9 +7,15 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* How often a test looks whether something has come, with a nap between. */
+enum { TRIES = 400 };
+void nap(void);
+
 typedef struct redis_server {
     pid_t pid; /* 0: it does not run */
     int port;
+    int master; /* port of the one that it replicates, 0: none */
+    int tls;    /* port where it speaks TLS, 0: none */
     char folder[64];
     char url[96];
 } redis_server;
@@ -19,6 +25,17 @@ bool redis_begin(redis_server *redis);
 /* SIGKILL; and again at the same port, with what is on disk. */
 void redis_kill(redis_server *redis);
 void redis_run(redis_server *redis);
+/* One that speaks TLS as well, with those who show a certificate. In its folder
+ * are ca.crt, redis.crt (for 127.0.0.1) with redis.key, and another authority's
+ * other.crt. */
+bool redis_begin_tls(redis_server *redis);
+/* One that replicates another: waits until it has all of it. */
+void redis_begin_replica(redis_server *redis, const redis_server *master);
+/* A Sentinel that watches the master as "soma", and makes a replica the master
+ * half a second after that stopped answering. */
+void redis_begin_sentinel(redis_server *redis, const redis_server *master);
+/* Waits until this has been answered (a line of words) with `part` in it. */
+void redis_expect(int port, const char *words, const char *part);
 /* SIGKILL, and removes its folder. */
 void redis_end(redis_server *redis);
 

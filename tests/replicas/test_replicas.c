@@ -11,10 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { TRIES = 400, REPLICAS = 3 };
+enum { REPLICAS = 3 };
 
 static redis_server redis;
 static server replicas[REPLICAS];
@@ -22,13 +21,6 @@ static const char *const arguments[] = {
     "--journal",    redis.url,   "--default-model",
     "fashion",      "--workers", "1",
     "--guard-drop", "100",       NULL};
-
-static void
-nap(void)
-{
-    struct timespec pause = {0, 25 * 1000000L};
-    nanosleep(&pause, NULL);
-}
 
 static void
 start(int i)
@@ -84,6 +76,23 @@ teach(int replica, int image)
     answer a = teach_with(replica, image, NULL);
     if (a.status != 200)
         fail_msg("%ld %.*s", a.status, (int)a.size, a.body ? a.body : "");
+    json_int_t version = whole_of(a.json, "version");
+    free_answer(&a);
+    return version;
+}
+
+/* Redis was away, and is back. */
+static json_int_t
+teach_when_it_can(int replica, int image)
+{
+    answer a = teach_with(replica, image, NULL);
+    for (int i = 0; i < TRIES && a.status != 200; i++) {
+        assert_int_equal(a.status, 503);
+        free_answer(&a);
+        nap();
+        a = teach_with(replica, image, NULL);
+    }
+    assert_int_equal(a.status, 200);
     json_int_t version = whole_of(a.json, "version");
     free_answer(&a);
     return version;
@@ -196,28 +205,52 @@ others_learn_what_one_is_taught(void **state)
     expect_same(0, 1, 34);
 }
 
+/* Who watches one replica hears what the others were taught. */
 static void
-a_key_counts_on_all_replicas(void **state)
+others_tell_of_it(void **state)
 {
+    char path[] = "/tmp/soma-heard-XXXXXX";
     (void)state;
     if (cannot())
         return;
-    answer a = teach_with(0, 60, "Idempotency-Key: once");
-    assert_int_equal(a.status, 200);
-    json_int_t version = whole_of(a.json, "version");
-    answer b = {.status = 0};
-    for (int i = 0; i < TRIES && b.status != 200; i++) {
+    close(mkstemp(path));
+    shell("curl -sN --max-time 60 http://127.0.0.1:%d/events >%s & echo $! "
+          ">%s.pid",
+          replicas[1].port, path, path);
+    shell("for i in $(seq 200); do grep -q stats %s && exit; sleep 0.05; done; "
+          "exit 1",
+          path);
+    json_int_t version = teach(0, 0);
+    shell("for i in $(seq 200); do grep -q '\"version\":%lld,\"label\"' %s && "
+          "exit; sleep 0.05; done; exit 1",
+          (long long)version, path);
+    shell("grep -A1 '^event: example' %s | grep -q '\"model\":\"fashion\"'; "
+          "code=$?; kill $(cat %s.pid); rm %s %s.pid; exit $code",
+          path, path, path, path);
+}
+
+/* Also at once, before the other replica has looked. */
+static void
+a_key_counts_on_all_replicas(void **state)
+{
+    enum { KEYS = 20 };
+    (void)state;
+    json_int_t version = 0;
+    for (int i = 0; i < KEYS && !cannot(); i++) {
+        char key[64];
+        snprintf(key, sizeof key, "Idempotency-Key: once-%d", i);
+        answer a = teach_with(0, 60 + i, key);
+        answer b = teach_with(1, 60 + i, key);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(b.status, 200);
+        assert_true(json_equal(a.json, b.json));
+        version = whole_of(a.json, "version");
+        expect_error(teach_with(1, 60 + KEYS, key), 409, "conflict", "once");
+        free_answer(&a);
         free_answer(&b);
-        b = teach_with(1, 60, "Idempotency-Key: once");
-        nap();
     }
-    assert_int_equal(b.status, 200);
-    assert_true(json_equal(a.json, b.json));
-    free_answer(&b);
-    expect_error(teach_with(1, 61, "Idempotency-Key: once"), 409, "conflict",
-                 "once");
-    free_answer(&a);
-    expect_same(0, 1, version);
+    if (version)
+        expect_same(0, 1, version);
 }
 
 /* ---- Many at once ---- */
@@ -243,6 +276,13 @@ teach_all(void *arg)
 }
 
 static void
+start_teacher(teacher *t, int replica, int from)
+{
+    *t = (teacher){.replica = replica, .from = from};
+    pthread_create(&t->thread, NULL, teach_all, t);
+}
+
+static void
 versions_are_one_order(void **state)
 {
     (void)state;
@@ -253,11 +293,8 @@ versions_are_one_order(void **state)
     json_int_t before = version_of(2, digest, sizeof digest);
     fashion_images(), fashion_labels();
     teacher teachers[REPLICAS * 2];
-    for (int i = 0; i < REPLICAS * 2; i++) {
-        teachers[i] =
-            (teacher){.replica = i % REPLICAS, .from = 1000 + i * EACH};
-        pthread_create(&teachers[i].thread, NULL, teach_all, &teachers[i]);
-    }
+    for (int i = 0; i < REPLICAS * 2; i++)
+        start_teacher(&teachers[i], i % REPLICAS, 1000 + i * EACH);
     bool seen[REPLICAS * 2 * EACH] = {false};
     for (int i = 0; i < REPLICAS * 2; i++)
         pthread_join(teachers[i].thread, NULL);
@@ -273,6 +310,57 @@ versions_are_one_order(void **state)
     expect_same(1, 2, before + REPLICAS * 2 * EACH);
     print_message("%d examples of %d replicas, 0 lost\n", REPLICAS * 2 * EACH,
                   REPLICAS);
+}
+
+/* To what another replica has just learned, while that goes on learning. */
+static void
+a_rollback_finds_its_place(void **state)
+{
+    enum { ROUNDS = 10 };
+    char body[64];
+    int done = 0;
+    (void)state;
+    if (cannot())
+        return;
+    teacher teachers[2];
+    for (int i = 0; i < 2; i++)
+        start_teacher(&teachers[i], 0, 2000 + i * EACH);
+    for (int i = 0; i < ROUNDS; i++) {
+        snprintf(body, sizeof body, "{\"version\": %lld}",
+                 (long long)teach(2, 400 + i));
+        answer a = post(&replicas[1], "/models/fashion/rollback", body);
+        done += a.status == 200;
+        free_answer(&a);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(teachers[i].thread, NULL);
+    assert_int_equal(done, ROUNDS);
+    json_int_t version = teach(0, 420);
+    for (int i = 1; i < REPLICAS; i++)
+        expect_same(0, i, version);
+}
+
+/* Soma-Min-Version: whoever is asked. */
+static void
+who_taught_reads_it_anywhere(void **state)
+{
+    enum { ROUNDS = 30 };
+    char least[64];
+    CURL *curl = curl_easy_init();
+    (void)state;
+    for (int i = 0; i < ROUNDS && !cannot(); i++) {
+        json_int_t version = teach(i % REPLICAS, 300 + i);
+        snprintf(least, sizeof least, "Soma-Min-Version: %lld",
+                 (long long)version);
+        answer a =
+            ask_over(curl, &replicas[(i + 1) % REPLICAS], NULL,
+                     "/models/fashion/predict", "application/octet-stream",
+                     fashion_images(), PIXELS, least);
+        assert_int_equal(a.status, 200);
+        assert_true(whole_of(a.json, "version") >= version);
+        free_answer(&a);
+    }
+    curl_easy_cleanup(curl);
 }
 
 /* ---- Redis away ---- */
@@ -296,17 +384,7 @@ predictions_go_on_without_redis(void **state)
     assert_int_equal(whole_of(a.json, "version"), version);
     free_answer(&a);
     redis_run(&redis);
-    for (int i = 0; i < TRIES; i++) {
-        a = teach_with(0, 70, NULL);
-        if (a.status == 200)
-            break;
-        assert_int_equal(a.status, 503);
-        free_answer(&a);
-        nap();
-    }
-    assert_int_equal(a.status, 200);
-    assert_int_equal(whole_of(a.json, "version"), version + 1);
-    free_answer(&a);
+    assert_int_equal(teach_when_it_can(0, 70), version + 1);
     for (int i = 1; i < REPLICAS; i++)
         expect_same(0, i, version + 1);
 }
@@ -329,6 +407,47 @@ a_replica_waits_for_redis(void **state)
     wait_until_ready(&replicas[2]);
     reach(2, version, after, sizeof after);
     assert_string_equal(before, after);
+    /* The others come back by themselves, too. */
+    for (int i = 0; i < REPLICAS; i++)
+        assert_int_equal(teach_when_it_can(i, 71 + i), version + 1 + i);
+    for (int i = 1; i < REPLICAS; i++)
+        expect_same(0, i, version + REPLICAS);
+}
+
+static void
+expect_said(int replica, const char *path, const char *part)
+{
+    bool said = false;
+    for (int i = 0; i < TRIES && !said; i++) {
+        answer a = get(&replicas[replica], path);
+        said = a.body && memmem(a.body, a.size, part, strlen(part));
+        free_answer(&a);
+        nap();
+    }
+    if (!said)
+        fail_msg("%s does not say %s", path, part);
+}
+
+/* Records that Redis says it has, and that cannot be learned yet. */
+static void
+lag_is_told(void **state)
+{
+    static const char add[] = "redis-cli -p %d HINCRBY 'soma:{fashion}:head' "
+                              "last %d >/dev/null";
+    (void)state;
+    if (cannot())
+        return;
+    for (int behind = 0; behind <= 14; behind += 7) {
+        char part[64];
+        snprintf(part, sizeof part, "soma_replica_lag{model=\"fashion\"} %d\n",
+                 behind % 14);
+        expect_said(0, "/metrics", part);
+        snprintf(part, sizeof part, "{\"ready\":true,\"lag\":%d}", behind % 14);
+        expect_said(0, "/readyz", part);
+        if (behind < 14)
+            shell(add, redis.port, behind ? -7 : 7);
+    }
+    expect_said(0, "/metrics", "soma_replica_looked_seconds{");
 }
 
 /* Whoever was first is right. */
@@ -386,43 +505,57 @@ one_that_differs_steps_out(void **state)
     expect_same(0, 1, version + 1);
 }
 
+/* soma journal and soma replay, beside the replicas. */
 static void
-wrong_addresses_are_refused(void **state)
+commands_read_what_is_shared(void **state)
 {
-    char text[4096];
+    char text[65536], digest[80], last[64];
     (void)state;
-    if (foreign_server("wrong addresses"))
+    if (cannot())
         return;
-    static const char *const wrong[] = {"redis://",
-                                        "http://x:secret@h",
-                                        "redis://u:secret@h:0",
-                                        "redis://:secret@h:70000",
-                                        "redis://:secret@h:1/x",
-                                        "x"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        assert_true(
-            soma_says(text, sizeof text,
-                      "serve --listen 127.0.0.1:0 --models %s "
-                      "--journal '%s'",
-                      getenv("SOMA_MODELS") ? getenv("SOMA_MODELS") : "models",
-                      wrong[i]) != 0);
-        assert_non_null(strstr(text, "redis://"));
-        assert_null(strstr(text, "secret"));
-    }
+    json_int_t version = teach(1, 7);
+    assert_int_equal(version_of(1, digest, sizeof digest), version);
+    snprintf(last, sizeof last, "version %lld", (long long)version);
+    assert_int_equal(
+        soma_says(text, sizeof text, "journal check '%s#fashion'", redis.url),
+        0);
+    assert_non_null(strstr(text, last));
+    assert_int_equal(soma_says(text, sizeof text,
+                               "journal list --limit 3 '%s#fashion'",
+                               redis.url),
+                     0);
+    assert_non_null(strstr(text, "label "));
+    assert_int_equal(
+        soma_says(text, sizeof text, "replay '%s#fashion'", redis.url), 0);
+    assert_non_null(strstr(text, digest));
+    assert_int_not_equal(
+        soma_says(text, sizeof text, "journal trim '%s#fashion'", redis.url),
+        0);
+    assert_non_null(strstr(text, "by the replicas"));
+    assert_int_not_equal(
+        soma_says(text, sizeof text, "journal list '%s'", redis.url), 0);
+    assert_non_null(strstr(text, "#MODEL"));
+    assert_int_not_equal(
+        soma_says(text, sizeof text, "journal list '%s#none'", redis.url), 0);
+    assert_non_null(strstr(text, "there is no journal"));
 }
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_addresses_are_refused),
         cmocka_unit_test(what_was_taught_outlives_soma),
         cmocka_unit_test(what_was_taught_outlives_redis),
         cmocka_unit_test(others_learn_what_one_is_taught),
+        cmocka_unit_test(others_tell_of_it),
         cmocka_unit_test(a_key_counts_on_all_replicas),
         cmocka_unit_test(versions_are_one_order),
+        cmocka_unit_test(a_rollback_finds_its_place),
+        cmocka_unit_test(who_taught_reads_it_anywhere),
+        cmocka_unit_test(commands_read_what_is_shared),
         cmocka_unit_test(predictions_go_on_without_redis),
         cmocka_unit_test(a_replica_waits_for_redis),
+        cmocka_unit_test(lag_is_told),
         cmocka_unit_test(one_that_differs_steps_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

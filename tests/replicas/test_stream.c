@@ -216,6 +216,72 @@ test_damage(void **state)
     shut(j);
 }
 
+static soma_status
+append_after(soma_journal *j, uint64_t seq, soma_place *place)
+{
+    sample s;
+    soma_journal_group group = {
+        .records = sample_make(&s, seq), .count = 1, .after = place};
+    return j->backend->append(j, &group, &err);
+}
+
+/* The last two records, as a server that is cut off loses them. */
+static void
+lose_two(const char *mark)
+{
+    char words[128];
+    redis_says("XDEL 'soma:{places}:examples' 3-0 4-0");
+    redis_says("XSETID 'soma:{places}:examples' 2-0");
+    snprintf(words, sizeof words, "HSET 'soma:{places}:head' last 2 mark %s",
+             mark);
+    redis_says(words);
+}
+
+/* What was lost is noticed by who has learned it, also when others have
+ * appended as much in its place. */
+static void
+test_places(void **state)
+{
+    soma_place a_at = {.seq = 0}, b_at, second;
+    bool held;
+    (void)state;
+    if (!redis.port)
+        return;
+    soma_journal *a = create("places"), *b = open_one("places");
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        OK(append_after(a, seq, &a_at));
+        assert_int_equal(a_at.seq, seq);
+        if (seq == 2)
+            second = a_at;
+    }
+    assert_string_equal(info_of(b).end.mark, a_at.mark);
+    OK(a->backend->holds(a, &a_at, &held, &err));
+    assert_true(held);
+    OK(a->backend->holds(b, &second, &held, &err));
+    assert_true(held);
+    lose_two(second.mark);
+    OK(a->backend->holds(a, &a_at, &held, &err));
+    assert_false(held);
+    b_at = info_of(b).end;
+    assert_string_equal(b_at.mark, second.mark);
+    OK(append_after(b, 3, &b_at));
+    OK(append_after(b, 4, &b_at));
+    OK(a->backend->holds(a, &a_at, &held, &err));
+    assert_false(held);
+    assert_int_equal(append_after(a, 5, &a_at), SOMA_E_CONFLICT);
+    soma_journal_part part = {.seq = 4, .data = "x", .size = 1, .total = 2};
+    soma_journal_group state_of_it = {.part = &part, .after = &a_at};
+    assert_int_equal(a->backend->append(a, &state_of_it, &err),
+                     SOMA_E_CONFLICT);
+    /* One that lags behind may go on with its checkpoint. */
+    state_of_it.after = &second;
+    OK(a->backend->append(a, &state_of_it, &err));
+    OK(append_after(b, 5, &b_at));
+    assert_int_equal(read_all(b, 0), 5);
+    shut(a);
+    shut(b);
+}
+
 /* ---- Keys and lessons ---- */
 
 static void
@@ -391,7 +457,29 @@ test_trim(void **state)
     trim(j, (soma_journal_policy){.keep_checkpoints = 1});
     expect_checkpoint(j, 60, 60);
     expect_checkpoint(j, 59, 50);
-    expect_checkpoint(j, 49, 0);
+    /* Record 60 goes back to version 30. */
+    expect_checkpoint(j, 49, 30);
+    expect_checkpoint(j, 29, 0);
+    OK(append_records(j, 61, 5, &err));
+    put_checkpoint(j, 62);
+    trim(j, (soma_journal_policy){.keep_checkpoints = 1, .keep_examples = 1});
+    expect_checkpoint(j, 61, 60);
+    expect_checkpoint(j, 59, 0);
+    assert_int_equal(info_of(j).first, 61);
+    put_checkpoint(j, 64);
+    trim(j, (soma_journal_policy){.keep_checkpoints = 1, .keep_examples = 1});
+    expect_checkpoint(j, 65, 64);
+    expect_checkpoint(j, 63, 62);
+    expect_checkpoint(j, 61, 0);
+    assert_int_equal(info_of(j).first, 63);
+    OK(j->backend->check(j, &err));
+    /* What leads to version 40 is gone, so nobody can go back to it. */
+    soma_record record = {.seq = 66, .kind = SOMA_RECORD_ROLLBACK};
+    soma_journal_group back = {.records = &record, .count = 1};
+    record.target = 40;
+    assert_int_equal(j->backend->append(j, &back, &err), SOMA_E_CONFLICT);
+    record.target = 63;
+    OK(j->backend->append(j, &back, &err));
     soma_journal_key keys[20], found;
     bool there;
     for (int i = 0; i < 20; i++) {
@@ -416,8 +504,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),       cmocka_unit_test(test_two_writers),
         cmocka_unit_test(test_lost_answer), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_damage),      cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_checkpoints), cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_damage),      cmocka_unit_test(test_places),
+        cmocka_unit_test(test_keys),        cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_trim),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -652,6 +652,9 @@ expect_replay(const char *name, const char *digest)
     assert_int_equal(j->backend->info(j, &info, &err), SOMA_OK);
     soma_replay replay = {
         .journal = j, .base = base, .kept = &none, .from_base = true};
+    /* What the journal does not have makes no version. */
+    assert_null(soma_replay_build(&replay, info.last + 1, &err));
+    assert_int_equal(err.status, SOMA_E_IO);
     soma_learner *learner = soma_replay_build(&replay, info.last, &err);
     if (!learner)
         fail_msg("%s", err.text);
