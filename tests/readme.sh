@@ -1,7 +1,8 @@
 #!/bin/sh
 # The README's commands, as printed: every line of it that starts with "curl"
-# is run against a server that `make run` would start, and must answer with
-# status 200; and its table of options must be that of `soma serve --help`.
+# is run against a server that `make run` would start (and with the routes of
+# Vertex AI that it names), and must answer with status 200; its table of options
+# must be that of `soma serve --help`, its versions those that tests have pinned.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 soma=${1:-build/gcc}/soma
@@ -9,7 +10,9 @@ log=$(mktemp)
 bad=0
 
 data=$(mktemp -d)
-"$soma" serve --listen 127.0.0.1:0 --models models --default-model mnist \
+routes=$(sed -n 's/^With .\(AIP_.*\). also$/\1/p' README.md)
+# shellcheck disable=SC2086  # several words
+env $routes "$soma" serve --listen 127.0.0.1:0 --models models --default-model mnist \
     --data "$data" 2>"$log" &
 server=$!
 trap 'kill $server 2>/dev/null; rm -rf "$log" "$log".* "$data"' EXIT
@@ -47,5 +50,31 @@ if ! cmp -s "$log".readme "$log".help; then
     diff "$log".readme "$log".help
     bad=1
 fi
-[ "$bad" = 0 ] && echo "README: $count curl lines answered, options as in --help"
+# Its tables of clients, formats and tools name the versions that are tested:
+# those that are pinned, all of it or the first two numbers.
+while read -r package file words; do
+    version=$(sed -n "s/^$package==\([0-9.]*\).*/\1/p" "tests/$file")
+    short=$(echo "$version" | cut -d. -f1,2)
+    if [ -z "$version" ] || ! grep '^|' README.md | grep -F "$words" |
+        grep -qF " $short"; then
+        echo "readme.sh: README.md does not say $words $version of tests/$file"
+        bad=1
+    fi
+done <<EOF
+tritonclient clients/requirements.txt tritonclient
+kserve clients/requirements.txt kserve
+tritonclient clients/perf-requirements.txt perf_analyzer
+torch formats/torch.txt PyTorch
+scikit-learn formats/requirements.txt scikit-learn
+skl2onnx formats/requirements.txt skl2onnx
+keras formats/requirements.txt Keras
+tf2onnx formats/requirements.txt tf2onnx
+onnxruntime formats/requirements.txt ONNX Runtime
+safetensors formats/requirements.txt safetensors
+numpy formats/requirements.txt NumPy
+schemathesis tools/requirements.txt schemathesis
+jsonschema tools/requirements.txt jsonschema
+kubernetes-validate tools/requirements.txt kubernetes-validate
+EOF
+[ "$bad" = 0 ] && echo "README: $count curl lines answered, options as in --help, versions as pinned"
 exit $bad

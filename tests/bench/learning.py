@@ -47,6 +47,16 @@ def images(count):
              i % 10) for i in range(count)]
 
 
+def write_pictures(pictures):
+    """For load."""
+    os.makedirs(FOLDER, exist_ok=True)
+    for i, (image, label) in enumerate(pictures):
+        with open(f"{FOLDER}/{i}.bin", "wb") as file:
+            file.write(image)
+        with open(f"{FOLDER}/{i}.label", "w", encoding="ascii") as file:
+            file.write(str(label))
+
+
 class Taught(Server):
     """A server with a fresh journal, or with the one that is there."""
 
@@ -71,7 +81,7 @@ class Taught(Server):
 def load(port, connections, path, seconds=SECONDS):
     """wrk over all pictures in turn: requests/s, median and p99 in ms. `path`
     ends in "label=" where the label is to follow."""
-    script = FOLDER + "/load.lua"
+    script = f"{FOLDER}/load-{port}.lua"
     label = " .. label" if path.endswith("=") else ""
     with open(script, "w", encoding="ascii") as file:
         file.write(f'''
@@ -158,12 +168,13 @@ def teaching(report):
 # ---- 2. Predicting meanwhile ----
 
 class Teacher(threading.Thread):
-    """RATE examples a second, EACH of one label in a request. It writes what
+    """`rate` examples a second, EACH of one label in a request. It writes what
     was made once, on the load's processor: its own work must not be what
     delays the answers that are timed."""
 
-    def __init__(self, port, pictures):
+    def __init__(self, port, pictures, rate=RATE):
         super().__init__()
+        self.rate = rate
         self.taught, self.going, self.refused = 0, True, None
         body = b"".join(image for image, _ in pictures[:EACH])
         head = (f"POST /train?label=3 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -185,7 +196,7 @@ class Teacher(threading.Thread):
                 self.refused = answer
                 break
             self.taught += EACH
-            due += EACH / RATE
+            due += EACH / self.rate
             time.sleep(max(0, due - time.monotonic()))
         self.line.close()
 
@@ -244,13 +255,8 @@ def recovery(report):
 
 
 def measure(report):
-    os.makedirs(FOLDER, exist_ok=True)
     pictures = images(256)
-    for i, (image, label) in enumerate(pictures):
-        with open(f"{FOLDER}/{i}.bin", "wb") as file:
-            file.write(image)
-        with open(f"{FOLDER}/{i}.label", "w", encoding="ascii") as file:
-            file.write(str(label))
+    write_pictures(pictures)
     report["train"] = []
     teaching(report)
     predicting(report, pictures)

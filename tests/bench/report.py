@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-PARTS = ("limits", "learning", "peers", "training")
+PARTS = ("limits", "learning", "replicas", "peers", "training")
 
 
 def load():
@@ -122,6 +122,19 @@ def learning_rows(learning):
            f"{r['start_s']:.2f} s from the last checkpoint", None)
 
 
+def replica_rows(replicas):
+    for row in replicas["scaling"]:
+        if row["taught"] == row["replicas"]:
+            yield (f"replicas on one core, {row['replicas']}, all taught, 15 "
+                   f"rehearsed, appendfsync {row['fsync']}",
+                   f"{row['examples_per_second']:,.0f} examples/s",
+                   f"{row['expected']:,.0f} by the costs of one",
+                   row["examples_per_second"] / row["expected"])
+    for row in replicas["joining"]:
+        yield (f"a replica joins, a checkpoint of {row['mb']:.1f} MB",
+               f"{row['ready_ms']:.0f} ms", "", None)
+
+
 def training_rows(training):
     steps = training["single_steps"]
     for i, shape in enumerate(training["shapes"]):
@@ -146,6 +159,7 @@ def training_rows(training):
 def rows_of(report):
     makers = {"limits": (floor_rows, many_images, products, starting),
               "peers": (peer_rows,), "learning": (learning_rows,),
+              "replicas": (replica_rows,),
               "training": (training_rows,)}
     for part, functions in makers.items():
         if part in report:

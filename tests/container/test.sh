@@ -136,5 +136,9 @@ sh tests/container/compose.sh >"$log" 2>&1
 code=$?
 sed '$d' "$log"
 check "compose: soma, and a Prometheus that scrapes it" $code
+sh tests/container/scale.sh >"$log" 2>&1
+code=$?
+sed '$d' "$log"
+check "compose: three replicas, Redis and HAProxy" $code
 rm -f "$log"
 finish

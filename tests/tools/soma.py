@@ -58,10 +58,11 @@ class Server:
         with open(self.log) as log:
             return log.read()
 
-    def ask(self, path, body=None, **headers):
+    def ask(self, path, body=None, method=None, **headers):
         headers = {name.replace("_", "-"): value
                    for name, value in headers.items()}
-        request = urllib.request.Request(self.url + path, body, headers)
+        request = urllib.request.Request(
+            self.url + path, body, headers, method=method and method.upper())
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, answer.read().decode()
