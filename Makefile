@@ -154,7 +154,8 @@ $(BUILD)/tests/crash/test_%: $(BUILD)/tests/crash/test_%.o \
 	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(LIB_LIBS) -lcurl -lcmocka -lm
 
 $(BUILD)/tests/replicas/test_%: $(BUILD)/tests/replicas/test_%.o \
-		$(BUILD)/tests/replicas/redis.o $(BUILD)/tests/http/server.o \
+		$(BUILD)/tests/replicas/redis.o \
+		$(BUILD)/tests/replicas/lessons.o $(BUILD)/tests/http/server.o \
 		$(BUILD)/libsoma.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcurl -lcmocka -lm

@@ -57,7 +57,9 @@ static const soma_option options[] = {
         "journal", "URL", NULL, journal,
         "redis://[[USER:]PASSWORD@]HOST[:PORT][/DB]: what is learned is kept "
         "in Redis Streams, which several replicas share. Or of Sentinels: "
-        "redis+sentinel://[[USER:]PASSWORD@]HOST[:PORT][,...]/MASTER[/DB]. With "
+        "redis+sentinel://[[USER:]PASSWORD@]HOST[:PORT][,...]/MASTER[/DB]. Or of "
+        "some nodes of a cluster: "
+        "redis+cluster://[[USER:]PASSWORD@]HOST[:PORT][,...]. With "
         "TLS: rediss, and ?ca=FILE&cert=FILE&key=FILE at the end. In place of "
         "--data."),
     WHOLE("workers", "N", "0", 0, 128, workers,

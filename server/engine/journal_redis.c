@@ -288,6 +288,7 @@ connect_to(const char *url, const char *model, soma_error *err)
     soma_status status = soma_redis_parse(&stream->redis, url, err);
     if (!status && !make_keys(stream, model))
         status = soma_error_memory(err, "a journal");
+    stream->redis.route = stream->keys[SOMA_STREAM_HEAD];
     if (!status)
         status = soma_redis_connect(&stream->redis, err);
     if (status) {

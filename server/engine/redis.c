@@ -1,5 +1,6 @@
 #include "server/engine/redis.h"
 
+#include "server/engine/redis_cluster.h"
 #include "server/engine/redis_sentinel.h"
 
 #include <stdio.h>
@@ -74,6 +75,12 @@ drop(soma_redis *redis)
     redis->tunnel = NULL;
 }
 
+static bool
+begins(const char *text, const char *word)
+{
+    return !strncmp(text, word, strlen(word));
+}
+
 static redisReply *
 judge(soma_redis *redis, redisReply *reply, soma_error *err)
 {
@@ -86,11 +93,16 @@ judge(soma_redis *redis, redisReply *reply, soma_error *err)
     if (reply->type != REDIS_REPLY_ERROR)
         return reply;
     /* Refused before the first write, as Redis does with a script, too. */
-    bool full = !strncmp(reply->str, "OOM", 3);
-    soma_error_set(err, full ? SOMA_E_NO_SPACE : SOMA_E_IO, "%s: %s",
-                   redis->name, reply->str);
-    /* Another one is the master by now: whoever connects anew finds it. */
-    if (!strncmp(reply->str, "READONLY", 8))
+    bool full = begins(reply->str, "OOM"), moved = begins(reply->str, "MOVED");
+    soma_error_set(err, full ? SOMA_E_NO_SPACE : SOMA_E_IO, "%s: %s%s",
+                   redis->name, reply->str,
+                   moved && !redis->cluster
+                       ? " (a node of a cluster: redis+cluster:// finds the "
+                         "right one)"
+                       : "");
+    /* Another one is the master, or has the key, by now: whoever connects anew
+     * finds it. */
+    if (moved || begins(reply->str, "READONLY"))
         drop(redis);
     freeReplyObject(reply);
     return NULL;
@@ -220,20 +232,34 @@ soma_redis_dial(const soma_redis *redis, const char *host, int port,
 }
 
 soma_status
-soma_redis_connect(soma_redis *redis, soma_error *err)
+soma_redis_reach(soma_redis *redis, soma_error *err)
 {
-    soma_error why, mine = {.status = SOMA_OK};
-    err = err ? err : &mine;
+    soma_error why;
     drop(redis);
-    soma_status status =
-        redis->master ? soma_sentinel_find(redis, err) : SOMA_OK;
-    if (status)
-        return status;
     redis->context =
         soma_redis_dial(redis, redis->host, redis->port, &redis->tunnel, &why);
     if (!redis->context)
         return soma_error_set(err, why.status, "%s: %s", redis->name, why.text);
-    status = sign_in(redis, err);
+    return sign_in(redis, err);
+}
+
+static soma_status
+find_and_reach(soma_redis *redis, soma_error *err)
+{
+    if (redis->cluster)
+        return soma_cluster_reach(redis, err);
+    soma_status status =
+        redis->master ? soma_sentinel_find(redis, err) : SOMA_OK;
+    return status ? status : soma_redis_reach(redis, err);
+}
+
+soma_status
+soma_redis_connect(soma_redis *redis, soma_error *err)
+{
+    soma_error mine = {.status = SOMA_OK};
+    err = err ? err : &mine;
+    drop(redis);
+    soma_status status = find_and_reach(redis, err);
     if (!status)
         status = select_db(redis, err);
     if (status)
@@ -248,10 +274,10 @@ soma_redis_close(soma_redis *redis)
     free(redis->host);
     free(redis->user);
     free(redis->password);
-    free(redis->sentinels);
+    free(redis->hosts);
     free(redis->master);
     redis->host = redis->user = redis->password = NULL;
-    redis->sentinels = redis->master = NULL;
+    redis->hosts = redis->master = NULL;
     free(redis->trust.ca);
     free(redis->trust.cert);
     free(redis->trust.key);

@@ -17,9 +17,13 @@ typedef struct soma_redis {
     redisContext *context; /* NULL: not connected */
     char *host, *user, *password;
     int port, db;
-    char *sentinels, *master; /* who know host and port, redis_sentinel.h; and
-                                 its name with them; or NULL */
-    bool tls;                 /* by `trust`, also to the Sentinels */
+    char *hosts;  /* who know host and port: Sentinels (redis_sentinel.h) or
+                     nodes of a cluster (redis_cluster.h); or NULL */
+    char *master; /* its name with the Sentinels; or NULL */
+    bool cluster;
+    const char *route; /* in a cluster, the key whose node it is: the caller's,
+                          before connecting */
+    bool tls;          /* by `trust`, also to `hosts` */
     soma_redis_trust trust;
     soma_redis_tls *tunnel; /* of the context */
     char name[320]; /* for people: the address without user and password */
@@ -36,8 +40,10 @@ typedef struct soma_redis_command {
 
 /* redis://[[USER:]PASSWORD@]HOST[:PORT][/DB], or of Sentinels
  * redis+sentinel://[[USER:]PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB],
- * %XX allowed in USER, PASSWORD and MASTER. With rediss instead of redis it
- * speaks TLS, and may end with ?ca=FILE&cert=FILE&key=FILE, any of them.
+ * or of a cluster
+ * redis+cluster://[[USER:]PASSWORD@]HOST[:PORT][,HOST[:PORT]...] by some of its
+ * nodes; %XX allowed in USER, PASSWORD and MASTER. With rediss instead of redis
+ * it speaks TLS, and may end with ?ca=FILE&cert=FILE&key=FILE, any of them.
  * SOMA_E_ARGUMENT: it is none; the text does not repeat it, since it may hold a
  * password. */
 soma_status soma_redis_parse(soma_redis *redis, const char *url,
@@ -46,13 +52,23 @@ soma_status soma_redis_parse(soma_redis *redis, const char *url,
 /* Cuts ":PORT" off; the port, or `otherwise`; -1: it is no port. */
 int soma_redis_cut_port(char *host, int otherwise);
 
+/* The next of HOST[:PORT][,HOST[:PORT]...], which is moved on past it; its
+ * port, or `otherwise`; -1: it is none. */
+enum { SOMA_REDIS_HOST = 256 };
+int soma_redis_next(const char **list, int otherwise,
+                    char host[SOMA_REDIS_HOST]);
+
 /* Connects to a host: to be given up with redisFree first, then *tunnel with
  * soma_redis_tls_close. NULL: SOMA_E_IO. */
 redisContext *soma_redis_dial(const soma_redis *redis, const char *host,
                               int port, soma_redis_tls **tunnel,
                               soma_error *err);
 
-/* Connects anew, signs in and selects the database. SOMA_E_IO. */
+/* Connects to redis->host and redis->port, and signs in. SOMA_E_IO. */
+soma_status soma_redis_reach(soma_redis *redis, soma_error *err);
+
+/* Finds out where it is, connects anew, signs in and selects the database.
+ * SOMA_E_IO. */
 soma_status soma_redis_connect(soma_redis *redis, soma_error *err);
 void soma_redis_close(soma_redis *redis);
 

@@ -1,25 +1,13 @@
-/* The address of a Redis, or of the Sentinels that know it. */
+/* The address of a Redis, or of the Sentinels or nodes that know it. */
 #include "server/engine/redis.h"
 
 #include "server/engine/hex.h"
-#include "server/engine/redis_sentinel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PORT = 6379 };
-
-/* How an address begins. */
-static const struct scheme {
-    const char *text;
-    bool watched, tls;
-} schemes[] = {{"redis://", false, false},
-               {"redis+sentinel://", true, false},
-               {"rediss://", false, true},
-               {"rediss+sentinel://", true, true}};
-
-enum { SCHEMES = sizeof schemes / sizeof *schemes };
 
 /* A copy of text[size] with each %XX as its byte. */
 static char *
@@ -70,7 +58,9 @@ refuse(soma_error *err)
     return soma_error_set(err, SOMA_E_ARGUMENT,
                           "expected redis://[[USER:]PASSWORD@]HOST[:PORT][/DB] "
                           "or redis+sentinel://[[USER:]PASSWORD@]"
-                          "HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB], or with "
+                          "HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB] or "
+                          "redis+cluster://[[USER:]PASSWORD@]"
+                          "HOST[:PORT][,HOST[:PORT]...], or with "
                           "TLS rediss and, at the end, "
                           "?ca=FILE&cert=FILE&key=FILE");
 }
@@ -81,6 +71,13 @@ parse_db(soma_redis *redis, const char *slash)
 {
     redis->db = slash && slash[1] ? whole(slash + 1, 1 << 20) : 0;
     return redis->db >= 0;
+}
+
+/* Not empty, and without what ends it in an address. */
+static bool
+is_host(const char *host)
+{
+    return host[0] && !host[strcspn(host, "/?# ")];
 }
 
 static soma_status
@@ -95,7 +92,7 @@ parse_place(soma_redis *redis, const char *scheme, const char *text,
     memcpy(host, text, size);
     host[size] = '\0';
     redis->port = soma_redis_cut_port(host, PORT);
-    if (!host[0] || redis->port < 1 || !parse_db(redis, slash))
+    if (!is_host(host) || redis->port < 1 || !parse_db(redis, slash))
         return refuse(err);
     redis->host = strdup(host);
     if (!redis->host)
@@ -103,6 +100,45 @@ parse_place(soma_redis *redis, const char *scheme, const char *text,
     snprintf(redis->name, sizeof redis->name, "%s%s:%d/%d", scheme, host,
              redis->port, redis->db);
     return SOMA_OK;
+}
+
+int
+soma_redis_next(const char **list, int otherwise, char host[SOMA_REDIS_HOST])
+{
+    size_t size = strcspn(*list, ",");
+    if (size == 0 || size >= SOMA_REDIS_HOST)
+        return -1;
+    memcpy(host, *list, size);
+    host[size] = '\0';
+    *list += size + ((*list)[size] == ',');
+    int port = soma_redis_cut_port(host, otherwise);
+    return is_host(host) && port > 0 ? port : -1;
+}
+
+/* HOST[:PORT][,HOST[:PORT]...], as `hosts`. */
+static soma_status
+parse_hosts(soma_redis *redis, const char *text, size_t size, soma_error *err)
+{
+    char host[SOMA_REDIS_HOST];
+    if (size == 0 || size > 200 || text[size - 1] == ',')
+        return refuse(err);
+    redis->hosts = strndup(text, size);
+    if (!redis->hosts)
+        return soma_error_memory(err, "an address");
+    for (const char *list = redis->hosts; *list;)
+        if (soma_redis_next(&list, PORT, host) < 0)
+            return refuse(err);
+    return SOMA_OK;
+}
+
+/* Which node has the journal's keys is asked at each connecting. */
+static soma_status
+parse_cluster(soma_redis *redis, const char *scheme, const char *text,
+              soma_error *err)
+{
+    redis->cluster = true;
+    snprintf(redis->name, sizeof redis->name, "%s%s", scheme, text);
+    return parse_hosts(redis, text, strlen(text), err);
 }
 
 /* Which one is the master is asked at each connecting. */
@@ -115,19 +151,33 @@ parse_watched(soma_redis *redis, const char *scheme, const char *text,
     const char *db = strchr(master, '/');
     size_t size = slash ? (size_t)(slash - text) : 0;
     size_t named = db ? (size_t)(db - master) : strlen(master);
-    if (size == 0 || size > 200 || named == 0 || named > 64 ||
-        !parse_db(redis, db))
+    if (named == 0 || named > 64 || !parse_db(redis, db))
         return refuse(err);
-    redis->sentinels = strndup(text, size);
+    soma_status status = parse_hosts(redis, text, size, err);
+    if (status)
+        return status;
     redis->master = decode(master, named);
-    if (!redis->sentinels || !redis->master)
+    if (!redis->master)
         return soma_error_memory(err, "an address");
-    if (!soma_sentinel_check(redis->sentinels))
-        return refuse(err);
     snprintf(redis->name, sizeof redis->name, "%s%s/%s/%d", scheme,
-             redis->sentinels, redis->master, redis->db);
+             redis->hosts, redis->master, redis->db);
     return SOMA_OK;
 }
+
+/* How an address begins. */
+static const struct scheme {
+    const char *text;
+    bool tls;
+    soma_status (*parse)(soma_redis *redis, const char *scheme,
+                         const char *text, soma_error *err);
+} schemes[] = {{"redis://", false, parse_place},
+               {"redis+sentinel://", false, parse_watched},
+               {"redis+cluster://", false, parse_cluster},
+               {"rediss://", true, parse_place},
+               {"rediss+sentinel://", true, parse_watched},
+               {"rediss+cluster://", true, parse_cluster}};
+
+enum { SCHEMES = sizeof schemes / sizeof *schemes };
 
 int
 soma_redis_cut_port(char *host, int otherwise)
@@ -173,8 +223,7 @@ parse_rest(soma_redis *redis, const struct scheme *scheme, const char *text,
         at ? parse_login(redis, text, (size_t)(at - text), err) : SOMA_OK;
     if (status)
         return status;
-    return (scheme->watched ? parse_watched : parse_place)(
-        redis, scheme->text, at ? at + 1 : text, err);
+    return scheme->parse(redis, scheme->text, at ? at + 1 : text, err);
 }
 
 soma_status

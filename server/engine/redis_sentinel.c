@@ -4,34 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORT = 26379, HOST = 256 };
-
-/* The next of the list, which is moved on; its port, -1: it is none. */
-static int
-take_next(const char **list, char host[HOST])
-{
-    size_t size = strcspn(*list, ",");
-    if (size == 0 || size >= HOST)
-        return -1;
-    memcpy(host, *list, size);
-    host[size] = '\0';
-    *list += size + ((*list)[size] == ',');
-    int port = soma_redis_cut_port(host, PORT);
-    return host[0] && port > 0 ? port : -1;
-}
-
-bool
-soma_sentinel_check(const char *list)
-{
-    char host[HOST];
-    size_t size = strlen(list);
-    if (size == 0 || list[size - 1] == ',')
-        return false;
-    while (*list)
-        if (take_next(&list, host) < 0)
-            return false;
-    return true;
-}
+enum { PORT = 26379 };
 
 static bool
 take_address(soma_redis *redis, const redisReply *reply)
@@ -72,13 +45,13 @@ ask(soma_redis *redis, redisContext *sentinel, char *said, size_t size)
 soma_status
 soma_sentinel_find(soma_redis *redis, soma_error *err)
 {
-    const char *list = redis->sentinels;
-    char host[HOST];
+    const char *list = redis->hosts;
+    char host[SOMA_REDIS_HOST];
     soma_error why = {.text = ""};
     bool found = false;
     while (*list && !found) {
         soma_redis_tls *tunnel;
-        int port = take_next(&list, host);
+        int port = soma_redis_next(&list, PORT, host);
         redisContext *sentinel =
             soma_redis_dial(redis, host, port, &tunnel, &why);
         if (!sentinel)

@@ -7,12 +7,7 @@
 
 #include "server/engine/redis.h"
 
-#include <stdbool.h>
-
-/* Whether it is HOST[:PORT][,HOST[:PORT]...]. */
-bool soma_sentinel_check(const char *list);
-
-/* Asks redis->sentinels in turn, by soma_redis_dial, where redis->master is
+/* Asks redis->hosts in turn, by soma_redis_dial, where redis->master is
  * now; the first that knows fills in redis->host and redis->port. SOMA_E_IO:
  * none does. */
 soma_status soma_sentinel_find(soma_redis *redis, soma_error *err);

@@ -34,20 +34,37 @@ free_port(void)
     return ntohs(address.sin_port);
 }
 
+/* False: it is not there. */
 static bool
-says(int port, const char *words, const char *part)
+asked(int port, const char *words, char *reply, size_t room)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    char reply[4096] = "", line[128];
+    char line[1024];
     int size = snprintf(line, sizeof line, "%s\r\n", words);
+    assert_true((size_t)size < sizeof line);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    bool said = !connect(fd, (struct sockaddr *)&address, sizeof address) &&
-                send(fd, line, (size_t)size, MSG_NOSIGNAL) == size &&
-                read(fd, reply, sizeof reply - 1) > 0 && strstr(reply, part);
+    ssize_t got = -1;
+    if (!connect(fd, (struct sockaddr *)&address, sizeof address) &&
+        send(fd, line, (size_t)size, MSG_NOSIGNAL) == size)
+        got = read(fd, reply, room - 1);
     close(fd);
-    return said;
+    reply[got > 0 ? got : 0] = '\0';
+    return got > 0;
+}
+
+void
+redis_ask(int port, const char *words, char *reply, size_t size)
+{
+    assert_true(asked(port, words, reply, size));
+}
+
+static bool
+says(int port, const char *words, const char *part)
+{
+    char reply[4096];
+    return asked(port, words, reply, sizeof reply) && strstr(reply, part);
 }
 
 static bool
@@ -59,10 +76,13 @@ answers(int port)
 void
 redis_expect(int port, const char *words, const char *part)
 {
-    for (int i = 0; i < TRIES && !says(port, words, part); i++)
+    char reply[4096] = "";
+    for (int i = 0; i < TRIES; i++) {
+        if (asked(port, words, reply, sizeof reply) && strstr(reply, part))
+            return;
         nap();
-    if (!says(port, words, part))
-        fail_msg("%s: no answer with %s", words, part);
+    }
+    fail_msg("%s: no answer with %s, but %s", words, part, reply);
 }
 
 static void
@@ -86,10 +106,11 @@ spawn(redis_server *redis, const char *const *arguments)
 void
 redis_run(redis_server *redis)
 {
-    char port[16], master[16], tls[16], files[3][96];
+    char port[16], master[16], tls[16], bus[16], files[3][96];
     snprintf(port, sizeof port, "%d", redis->port);
     snprintf(master, sizeof master, "%d", redis->master);
     snprintf(tls, sizeof tls, "%d", redis->tls);
+    snprintf(bus, sizeof bus, "%d", redis->bus);
     const char *names[] = {"ca.crt", "redis.crt", "redis.key"};
     for (int i = 0; i < 3; i++)
         snprintf(files[i], sizeof files[i], "%s/%s", redis->folder, names[i]);
@@ -119,8 +140,13 @@ redis_run(redis_server *redis)
     const char *secret[] = {
         "--tls-port",      tls,      "--tls-ca-cert-file", files[0],
         "--tls-cert-file", files[1], "--tls-key-file",     files[2]};
+    const char *node[] = {"--cluster-enabled",      "yes",
+                          "--cluster-port",         bus,
+                          "--cluster-node-timeout", "500"};
     if (redis->master)
         memcpy(arguments + 13, replica, sizeof replica);
+    if (redis->bus)
+        memcpy(arguments + 13, node, sizeof node);
     if (redis->tls)
         memcpy(arguments + 13, secret, sizeof secret);
     spawn(redis, arguments);
@@ -132,6 +158,14 @@ make_folder(redis_server *redis)
     *redis = (redis_server){.port = free_port()};
     snprintf(redis->folder, sizeof redis->folder, "/tmp/soma-redis-XXXXXX");
     assert_non_null(mkdtemp(redis->folder));
+}
+
+void
+redis_begin_node(redis_server *redis)
+{
+    make_folder(redis);
+    redis->bus = free_port();
+    redis_run(redis);
 }
 
 void

@@ -5,6 +5,7 @@
 #define SOMA_TESTS_REPLICAS_REDIS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 /* How often a test looks whether something has come, with a nap between. */
@@ -16,6 +17,7 @@ typedef struct redis_server {
     int port;
     int master; /* port of the one that it replicates, 0: none */
     int tls;    /* port where it speaks TLS, 0: none */
+    int bus;    /* port where it speaks with others of its cluster, 0: none */
     char folder[64];
     char url[96];
 } redis_server;
@@ -34,6 +36,11 @@ void redis_begin_replica(redis_server *redis, const redis_server *master);
 /* A Sentinel that watches the master as "soma", and makes a replica the master
  * half a second after that stopped answering. */
 void redis_begin_sentinel(redis_server *redis, const redis_server *master);
+/* A node of a cluster, alone at first, which takes another one for dead half a
+ * second after that stopped answering. */
+void redis_begin_node(redis_server *redis);
+/* What this (a line of words) is answered. */
+void redis_ask(int port, const char *words, char *reply, size_t size);
 /* Waits until this has been answered (a line of words) with `part` in it. */
 void redis_expect(int port, const char *words, const char *part);
 /* SIGKILL, and removes its folder. */

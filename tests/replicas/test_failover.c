@@ -2,9 +2,8 @@
  * its place, and learning goes on. And addresses that are none,
  * and a Redis that may lose what it is given.
  */
+#include "tests/replicas/lessons.h"
 #include "tests/replicas/redis.h"
-
-#include "tests/http/server.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,75 +46,24 @@ tear_down(void **state)
     return code;
 }
 
-/* The version that it became, 0: it was refused, for now. */
-static json_int_t
-teach(int soma, int image)
-{
-    char path[64];
-    json_int_t version = 0;
-    snprintf(path, sizeof path, "/models/fashion/train?label=%d",
-             fashion_labels()[image]);
-    answer a = ask(&somas[soma], NULL, path, "application/octet-stream",
-                   fashion_images() + (size_t)image * PIXELS, PIXELS);
-    if (a.status == 200)
-        version = whole_of(a.json, "version");
-    else
-        assert_int_equal(a.status, 503);
-    free_answer(&a);
-    return version;
-}
-
-static json_int_t
-teach_in_time(int soma, int image)
-{
-    json_int_t version = 0;
-    for (int i = 0; i < TRIES && !version; i++) {
-        version = teach(soma, image);
-        if (!version)
-            nap();
-    }
-    return version;
-}
-
-static void
-digest_at(int soma, json_int_t version, char digest[80])
-{
-    for (int i = 0; i < TRIES; i++) {
-        answer a = get(&somas[soma], "/models/fashion");
-        json_int_t now = whole_of(a.json, "version");
-        snprintf(digest, 80, "%s", text_of(a.json, "digest"));
-        free_answer(&a);
-        if (now == version)
-            return;
-        nap();
-    }
-    fail_msg("version %lld was not reached", (long long)version);
-}
-
 static void
 learning_goes_on_with_another_master(void **state)
 {
     enum { BEFORE = 20 };
-    char one[80], two[80];
     (void)state;
     if (!somas[0].pid)
         return;
     for (int i = 0; i < BEFORE; i++)
-        assert_int_equal(teach(i % SOMAS, i), i + 1);
+        assert_int_equal(teach(&somas[i % SOMAS], i), i + 1);
     redis_expect(redis.port, "WAIT 1 1000", ":1");
     redis_kill(&redis);
-    answer a = ask(&somas[0], NULL, "/models/fashion/predict",
-                   "application/octet-stream", fashion_images(), PIXELS);
-    assert_int_equal(a.status, 200);
-    free_answer(&a);
-    assert_int_equal(teach_in_time(0, BEFORE), BEFORE + 1);
-    assert_int_equal(teach_in_time(1, BEFORE + 1), BEFORE + 2);
+    expect_prediction(&somas[(BEFORE - 1) % SOMAS], BEFORE);
+    assert_int_equal(teach_in_time(&somas[0], BEFORE), BEFORE + 1);
+    assert_int_equal(teach_in_time(&somas[1], BEFORE + 1), BEFORE + 2);
     redis_expect(other.port, "ROLE", "master");
     for (int i = 0; i < SOMAS; i++)
         wait_until_ready(&somas[i]);
-    digest_at(0, BEFORE + 2, one);
-    digest_at(1, BEFORE + 2, two);
-    assert_string_equal(one, two);
+    expect_same_digest(&somas[0], &somas[1], BEFORE + 2);
 }
 
 /* A new master that had not been told all: who has learned more steps out, says
@@ -134,12 +82,8 @@ what_a_master_lost_is_noticed(void **state)
         a = get(&somas[0], "/readyz");
     }
     expect_error(a, 503, "replica_differs", "was lost there");
-    assert_int_equal(teach(0, 0), 0);
-    a = ask(&somas[0], NULL, "/models/fashion/predict",
-            "application/octet-stream", fashion_images(), PIXELS);
-    assert_int_equal(a.status, 200);
-    assert_int_equal(whole_of(a.json, "version"), 22);
-    free_answer(&a);
+    assert_int_equal(teach(&somas[0], 0), 0);
+    expect_prediction(&somas[0], 22);
 }
 
 /* Redis that may throw away what it is given. */
@@ -185,6 +129,12 @@ wrong_addresses_are_refused(void **state)
                                         "rediss://:secret@h/0?ca=x&ca=y",
                                         "rediss://:secret@h/0?other=secret",
                                         "rediss+sentinel://:secret@h?ca=x",
+                                        "redis+cluster://:secret@",
+                                        "redis+cluster://:secret@h/0",
+                                        "redis+cluster://:secret@h,",
+                                        "redis+cluster://:secret@h:1,i:x",
+                                        "redis+cluster://:secret@h?ca=x:1",
+                                        "redis://:secret@h?ca=x:1",
                                         "x"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_true(
