@@ -334,6 +334,26 @@ chaos: test-deps
 chaos-brief:
 	$(Q)$(MAKE) --no-print-directory chaos SECONDS=8
 
+## valgrind: memcheck over the unit tests and a server
+.PHONY: valgrind
+valgrind: test-deps
+	$(Q)sh tests/install.sh valgrind
+	$(Q)$(MAKE) --no-print-directory build tests
+	$(Q)sh tests/valgrind.sh $(BUILD)
+
+## soak: mixed traffic, reloads, pauses and kills for SECONDS=n (3600) at one server
+.PHONY: soak soak-brief
+soak: SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
+soak: test-deps
+	$(Q)sh tests/install.sh python3
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)BUILD=$(BUILD) PYTHONPATH=tests/tools \
+		python3 tests/soak/soak.py $(SECONDS) $(SEED)
+
+# For continuous integration.
+soak-brief:
+	$(Q)$(MAKE) --no-print-directory soak SECONDS=20
+
 ## fuzz-afl: AFL++ on the JSON target for MINUTES=n
 .PHONY: fuzz-afl
 AFL_FOLDER := build/afl-clang-fast/tests/fuzz
@@ -392,6 +412,13 @@ bench-learning: test-deps
 	$(Q)sh tests/install.sh wrk python3 util-linux
 	$(Q)$(MAKE) --no-print-directory build $(BUILD)/tests/bench/record
 	$(Q)BUILD=$(BUILD) python3 tests/bench/learning.py
+
+## bench-attacks: what good clients notice of bad ones and of overload
+.PHONY: bench-attacks
+bench-attacks: test-deps
+	$(Q)sh tests/install.sh wrk python3 util-linux
+	$(Q)$(MAKE) --no-print-directory build
+	$(Q)BUILD=$(BUILD) python3 tests/bench/attacks.py
 
 ## bench-replicas: replicas on one journal in Redis, what they give and cost
 .PHONY: bench-replicas

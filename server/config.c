@@ -143,7 +143,7 @@ static const soma_option options[] = {
           "Most open connections from one address."),
     WHOLE("idle-timeout", "SECONDS", "75", 1, 86400, idle_timeout,
           "A connection on which nothing moves for so long is closed."),
-    WHOLE("request-timeout", "SECONDS", "60", 1, 86400, request_timeout,
+    WHOLE("request-timeout", "SECONDS", "30", 1, 86400, request_timeout,
           "How long a request may take to come, and its answer to be taken, "
           "however steadily; then its connection is closed."),
     WHOLE("drain-seconds", "N", "0", 0, 3600, drain_seconds,

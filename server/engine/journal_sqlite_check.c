@@ -4,18 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static soma_status
-check_database(soma_db *db, soma_error *err)
-{
-    char word[200];
-    soma_status status = soma_sql_word(&db->sql, "PRAGMA integrity_check(1)",
-                                       word, sizeof word, err);
-    if (!status && strcmp(word, "ok") != 0)
-        status = soma_error_set(err, SOMA_E_FORMAT, "%s: damaged: %s", db->path,
-                                word);
-    return status;
-}
-
 /* The sums are compared on the way here. */
 static soma_status
 ignore(const soma_record *record, void *arg, soma_error *err)
@@ -108,7 +96,7 @@ check_checkpoints(soma_db *db, soma_error *err)
 soma_status
 soma_db_check(soma_db *db, soma_error *err)
 {
-    soma_status status = check_database(db, err);
+    soma_status status = soma_sql_verify(&db->sql, false, err);
     if (!status)
         status = check_base(db, err);
     if (!status)

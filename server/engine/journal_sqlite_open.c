@@ -170,18 +170,6 @@ check_length(soma_db *db, soma_error *err)
     return status;
 }
 
-static soma_status
-quick_check(soma_db *db, soma_error *err)
-{
-    char word[200];
-    soma_status status = soma_sql_word(&db->sql, "PRAGMA quick_check(1)", word,
-                                       sizeof word, err);
-    if (!status && strcmp(word, "ok") != 0)
-        status = soma_error_set(err, SOMA_E_FORMAT, "%s: damaged: %s", db->path,
-                                word);
-    return status;
-}
-
 /* ---- What it is ---- */
 
 static soma_status
@@ -426,7 +414,7 @@ soma_db_open(soma_db *db, soma_error *err)
     if (!status)
         status = check_length(db, err);
     if (!status && size < SMALL)
-        status = quick_check(db, err);
+        status = soma_sql_verify(&db->sql, true, err);
     if (!status)
         status = load(db, size, err);
     if (status)

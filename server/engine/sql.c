@@ -328,6 +328,37 @@ soma_sql_word(soma_sql *sql, const char *text, char *word, size_t size,
     return status;
 }
 
+/* A page that there was no memory for is reported like damage. */
+static bool
+is_memory(const char *found)
+{
+    char code[32];
+    const int codes[] = {SQLITE_NOMEM, SQLITE_IOERR_NOMEM};
+    const char *end = strstr(found, "error code=");
+    for (size_t i = 0; end && i < sizeof codes / sizeof *codes; i++) {
+        snprintf(code, sizeof code, "error code=%d", codes[i]);
+        if (!strcmp(end, code))
+            return true;
+    }
+    return !found[0];
+}
+
+soma_status
+soma_sql_verify(soma_sql *sql, bool quick, soma_error *err)
+{
+    char found[200];
+    soma_status status = soma_sql_word(sql,
+                                       quick ? "PRAGMA quick_check(1)"
+                                             : "PRAGMA integrity_check(1)",
+                                       found, sizeof found, err);
+    if (status || !strcmp(found, "ok"))
+        return status;
+    if (is_memory(found))
+        return soma_error_memory(err, "checking a journal");
+    return soma_error_set(err, SOMA_E_FORMAT, "%s: damaged: %s", sql->path,
+                          found);
+}
+
 int64_t
 soma_sql_changes(const soma_sql *sql)
 {

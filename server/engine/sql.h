@@ -79,6 +79,9 @@ soma_status soma_sql_number(soma_sql *sql, const char *text, int64_t *number,
 /* The same for a word, cut at `size`. */
 soma_status soma_sql_word(soma_sql *sql, const char *text, char *word,
                           size_t size, soma_error *err);
+/* SQLite's own check of the whole file, `quick`: without comparing indexes with
+ * tables. SOMA_E_FORMAT: damaged, and where; SOMA_E_MEMORY. */
+soma_status soma_sql_verify(soma_sql *sql, bool quick, soma_error *err);
 
 /* Rows that the last statement changed. */
 int64_t soma_sql_changes(const soma_sql *sql);

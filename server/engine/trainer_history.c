@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARED_TRIES = 100 };
-
 /* ---- Rollback ---- */
 
 static soma_status
@@ -135,7 +133,7 @@ soma_trainer_rollback(soma_trainer *trainer, soma_job *job)
     job->err.status = SOMA_OK;
     soma_status status =
         roll_back(trainer, job->target,
-                  trainer->options.journal ? SHARED_TRIES : 1, &err);
+                  trainer->options.journal ? SOMA_SHARED_TRIES : 1, &err);
     if (!status) {
         char version[24], target[24];
         snprintf(version, sizeof version, "%" PRIu64, trainer->seq);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHARED_TRIES = 100 };
-
 /* ---- Idempotency-Key ---- */
 
 static soma_status
@@ -281,7 +279,7 @@ record_at_end(soma_trainer *trainer, soma_job *group, int examples, batch *b,
               uint64_t *before, soma_error *err)
 {
     soma_status status = SOMA_E_CONFLICT;
-    for (int i = 0; i < SHARED_TRIES && status == SOMA_E_CONFLICT; i++) {
+    for (int i = 0; i < SOMA_SHARED_TRIES && status == SOMA_E_CONFLICT; i++) {
         for (soma_job *job = group; job; job = job->next) {
             job->err.status = SOMA_OK;
             job->repeated = false;

@@ -10,6 +10,9 @@
 
 #include <pthread.h>
 
+/* How often what another replica was first with is tried again. */
+enum { SOMA_SHARED_TRIES = 100 };
+
 /* How a version reads the guard set. */
 typedef struct soma_verdict {
     uint64_t version;

@@ -21,10 +21,10 @@ soma_api_healthz(soma_request *request)
                                sizeof live - 1);
 }
 
-/* Whether a model is another than on the other replicas; and how many records
- * the one that is farthest behind has not learned yet. */
+/* How it is beside other replicas: true if a model is another than theirs;
+ * *lag: records that the model farthest behind has not learned yet. */
 static bool
-differs(const soma_web *web, uint64_t *lag, soma_error *err)
+beside_others(const soma_web *web, uint64_t *lag, soma_error *err)
 {
     soma_served *list[SOMA_MAX_MODELS];
     soma_trainer_report report;
@@ -63,7 +63,7 @@ soma_api_readyz(soma_request *request)
                                 "models are being loaded");
     }
     uint64_t lag;
-    if (differs(web, &lag, &err))
+    if (beside_others(web, &lag, &err))
         return soma_reply_error(request, 503, "replica_differs", "%s",
                                 err.text);
     if (web->registry->options.trainer.journal) {

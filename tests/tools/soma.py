@@ -37,12 +37,18 @@ class Server:
     def __init__(self, *arguments):
         self.folder = tempfile.TemporaryDirectory()
         self.log = os.path.join(self.folder.name, "log")
+        self.data = os.path.join(self.folder.name, "data")
+        self.command = [PROGRAM, "serve", "--listen", "127.0.0.1:0",
+                        "--models", os.path.join(ROOT, "models"),
+                        "--default-model", "mnist", "--data", self.data,
+                        *arguments]
+        self.start()
+
+    def start(self):
+        """Also again, after halt or kill: with what it has learned, at
+        another port."""
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--models",
-                 os.path.join(ROOT, "models"), "--default-model", "mnist",
-                 "--data", os.path.join(self.folder.name, "data"),
-                 *arguments], stderr=log)
+            self.process = subprocess.Popen(self.command, stderr=log)
         found = None
         for _ in range(100):
             found = re.search(r"http://(127\.0\.0\.1:\d+)", self.lines())
@@ -74,8 +80,16 @@ class Server:
             status, text = self.ask(path, file.read(), Content_Type="image/png")
         return json.loads(text) if status == 200 else sys.exit(text)
 
-    def stop(self):
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def halt(self):
+        """Its exit code."""
         self.process.terminate()
-        code = self.process.wait(30)
+        return self.process.wait(30)
+
+    def stop(self):
+        code = self.halt()
         self.folder.cleanup()
         return code
