@@ -129,8 +129,8 @@ static const soma_option options[] = {
     WHOLE("max-body", "BYTES", "67108864", 1024, 4294967296.0, max_body,
           "Largest body of a request."),
     WHOLE("request-memory", "BYTES", "536870912", 1048576, 1e12, request_memory,
-          "Memory for the bodies and rows of requests above 64 KiB that wait; "
-          "beyond it they are answered 503."),
+          "Memory for the bodies, rows and answers of requests above 64 KiB "
+          "that wait or are not taken; beyond it they are answered 503."),
     WHOLE("max-rows", "N", "4096", 1, 1048576, max_rows,
           "Most examples in one request."),
     WHOLE("max-waiting", "N", "4096", 1, 1048576, max_waiting,

@@ -347,10 +347,9 @@ soma_status
 soma_sql_verify(soma_sql *sql, bool quick, soma_error *err)
 {
     char found[200];
-    soma_status status = soma_sql_word(sql,
-                                       quick ? "PRAGMA quick_check(1)"
-                                             : "PRAGMA integrity_check(1)",
-                                       found, sizeof found, err);
+    soma_status status = soma_sql_word(
+        sql, quick ? "PRAGMA quick_check(1)" : "PRAGMA integrity_check(1)",
+        found, sizeof found, err);
     if (status || !strcmp(found, "ok"))
         return status;
     if (is_memory(found))

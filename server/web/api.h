@@ -49,6 +49,8 @@ soma_outcome soma_api_guard(soma_request *request);
 void soma_api_judged(soma_request *request, const soma_snapshot *snapshot,
                      const float *scores);
 soma_outcome soma_api_weights(soma_request *request);
+void soma_api_weighed(soma_request *request, const soma_snapshot *snapshot,
+                      const float *scores);
 
 /* api_service.c */
 soma_outcome soma_api_healthz(soma_request *request);

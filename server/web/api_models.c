@@ -209,28 +209,73 @@ soma_api_judged(soma_request *request, const soma_snapshot *snapshot,
                   (double)job->right / job->judged, "loss", job->loss));
 }
 
+/* ---- Weights ---- */
+
+/* What of them, of a request that was checked. */
+static const soma_layer *
+layer_of(const soma_request *request, long long *number, long long *units,
+         soma_refusal *refusal)
+{
+    const soma_spec *spec = &request->served->spec;
+    if (!soma_api_take_number(request->layer, "layer", 0, spec->depth - 1, 0,
+                              number, refusal))
+        return NULL;
+    const soma_layer *layer = &spec->layers[*number];
+    return soma_api_take_number(request->units, "units", 1, layer->out,
+                                layer->out, units, refusal)
+               ? layer
+               : NULL;
+}
+
+/* Bytes of the answer, about; 0: refused. */
+static size_t
+size_of_weights(const soma_request *request, soma_refusal *refusal)
+{
+    long long number, units;
+    if (!request->layer)
+        return (size_t)request->served->spec.trainable * sizeof(float);
+    const soma_layer *layer = layer_of(request, &number, &units, refusal);
+    return layer ? (size_t)layer->in * (size_t)units * sizeof(float) : 0;
+}
+
+/* Made later: they may be hundreds of MB, and as many may be asked for at once
+ * as there are connections. */
+soma_outcome
+soma_api_weights(soma_request *request)
+{
+    soma_refusal refusal;
+    if (!soma_input_model(request, NULL, &refusal))
+        return soma_reply_refusal(request, &refusal);
+    if (request->units && !request->layer) {
+        soma_refuse(&refusal, 400, "bad_units",
+                    "\"units\" are those of a \"layer\", which is missing");
+        return soma_reply_refusal(request, &refusal);
+    }
+    size_t size = size_of_weights(request, &refusal);
+    if (!size)
+        return soma_reply_refusal(request, &refusal);
+    if (size > SOMA_REQUEST_FREE && !soma_request_charge(request, size))
+        return soma_reply_busy(request);
+    return soma_worker_later(request);
+}
+
 /* The first rows of one layer's weights, float32 and nothing else: what a page
  * draws as pictures, again and again. */
-static soma_outcome
+static void
 reply_layer(soma_request *request)
 {
     soma_refusal refusal;
-    const soma_spec *spec = &request->served->spec;
     long long number, units;
-    if (!soma_api_take_number(request->layer, "layer", 0, spec->depth - 1, 0,
-                              &number, &refusal))
-        return soma_reply_refusal(request, &refusal);
-    const soma_layer *layer = &spec->layers[number];
-    if (!soma_api_take_number(request->units, "units", 1, layer->out,
-                              layer->out, &units, &refusal))
-        return soma_reply_refusal(request, &refusal);
+    const soma_layer *layer = layer_of(request, &number, &units, &refusal);
     const soma_snapshot *snapshot = soma_shelf_current(&request->served->shelf);
     const soma_model *model = snapshot->model;
     size_t in = (size_t)layer->in, all = in * (size_t)layer->out;
     float *rows = malloc(all * sizeof *rows);
-    if (!rows)
-        return soma_reply_error(request, 503, "out_of_memory",
-                                "no memory for the answer");
+    if (!rows) {
+        soma_reply_error(request, 503, "out_of_memory",
+                         "no memory for the answer");
+        return;
+    }
     soma_matrix_to_rows(layer->in, layer->out,
                         soma_model_weights(model, (int)number), rows);
     soma_text_bytes(&request->reply.text, rows,
@@ -238,24 +283,14 @@ reply_layer(soma_request *request)
     free(rows);
     soma_reply_version(request, snapshot->version);
     request->reply.unsaid = true;
-    return soma_reply_text(request, "application/octet-stream");
+    soma_reply_text(request, "application/octet-stream");
 }
 
-soma_outcome
-soma_api_weights(soma_request *request)
+static void
+reply_checkpoint(soma_request *request)
 {
-    soma_refusal refusal;
     soma_error err;
     soma_bytes bytes = {NULL, 0};
-    if (!soma_input_model(request, NULL, &refusal))
-        return soma_reply_refusal(request, &refusal);
-    if (request->layer)
-        return reply_layer(request);
-    if (request->units) {
-        soma_refuse(&refusal, 400, "bad_units",
-                    "\"units\" are those of a \"layer\", which is missing");
-        return soma_reply_refusal(request, &refusal);
-    }
     soma_served *served = request->served;
     soma_snapshot *snapshot = soma_shelf_current(&served->shelf);
     soma_checkpoint checkpoint = {.model = snapshot->model,
@@ -265,12 +300,22 @@ soma_api_weights(soma_request *request)
     soma_status status =
         soma_checkpoint_build(&checkpoint, SOMA_F32, &bytes, &err);
     json_decref(checkpoint.made);
-    if (status)
-        return soma_reply_failure(request, &err);
+    if (status) {
+        soma_reply_failure(request, &err);
+        return;
+    }
     soma_reply_version(request, snapshot->version);
     /* The text takes over the bytes as they are. */
     soma_text_free(&request->reply.text);
     request->reply.text =
         (soma_text){(char *)bytes.data, bytes.size, bytes.size, false};
-    return soma_reply_text(request, "application/octet-stream");
+    soma_reply_text(request, "application/octet-stream");
+}
+
+void
+soma_api_weighed(soma_request *request, const soma_snapshot *snapshot,
+                 const float *scores)
+{
+    (void)snapshot, (void)scores;
+    (request->layer ? reply_layer : reply_checkpoint)(request);
 }

@@ -221,7 +221,8 @@ soma_http_run(void *arg)
         soma_readers_leave(readers, worker->index);
         bool idle = worker->open_requests == 0 || soma_clock_ticks() > deadline;
         if (quiet && idle && !worker->parked && !worker->large &&
-            !worker->awaited && !worker->waiting && !http->bodies.waiting)
+            !worker->awaited && !worker->waiting && !worker->later &&
+            !http->bodies.waiting)
             break;
     }
     /* At once, not when all workers have ended: nobody would answer what

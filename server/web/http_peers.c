@@ -11,6 +11,9 @@
 enum {
     SECOND = 1000000,
     SWEEP_MS = 1000,
+    /* Ten thousand take 12 ms: others wait for a part of them at most. */
+    PART = 64,
+    PART_MS = 5,
     UNREAD_MS = 20,
     /* What came so soon after a phase's begin may belong to the one before. */
     BEFORE = 50000,
@@ -48,6 +51,8 @@ soma_peers_remove(soma_peers *peers, soma_peer *peer)
 {
     if (peer->ended)
         peers->ended--;
+    if (peers->at == peer)
+        peers->at = peer->next;
     *peer->link = peer->next;
     if (peer->next)
         peer->next->link = peer->link;
@@ -132,19 +137,19 @@ cut_off_slow(const soma_peers *peers, const soma_peer *peer, uint64_t now)
 void
 soma_peers_look(soma_peers *peers, uint64_t now)
 {
-    bool sweep = now - peers->swept >= (uint64_t)SWEEP_MS * 1000;
-    if (!sweep && !peers->ended)
-        return;
-    for (soma_peer *peer = peers->all; peer; peer = peer->next) {
+    soma_peer *peer = peers->ended ? peers->all : NULL;
+    for (; peer; peer = peer->next)
         if (peer->ended)
             find_end(peers, peer);
-        if (sweep) {
-            find_begin(peer, now);
-            cut_off_slow(peers, peer, now);
-        }
-    }
-    if (sweep)
+    if (!peers->at && now - peers->swept >= (uint64_t)SWEEP_MS * 1000) {
         peers->swept = now;
+        peers->at = peers->all;
+    }
+    for (int i = 0; i < PART && peers->at; i++) {
+        find_begin(peers->at, now);
+        cut_off_slow(peers, peers->at, now);
+        peers->at = peers->at->next;
+    }
 }
 
 int
@@ -152,5 +157,7 @@ soma_peers_timeout(const soma_peers *peers)
 {
     if (peers->ended)
         return UNREAD_MS;
+    if (peers->at)
+        return PART_MS;
     return peers->all ? SWEEP_MS : -1;
 }

@@ -42,7 +42,8 @@ typedef struct soma_peers {
     bool told;   /* who is too slow with a request gets a 408: not over TLS */
     soma_peer *all;
     int ended;      /* how many of them */
-    uint64_t swept; /* when slow ones were last looked for */
+    uint64_t swept; /* when slow ones were last looked for, and */
+    soma_peer *at;  /* who is next to be looked at; NULL: all have been */
 } soma_peers;
 
 /* NULL: there is no memory for it; the library's own timeout remains. */

@@ -259,12 +259,25 @@ soma_reply_version(soma_request *request, uint64_t version)
     request->reply.versioned = true;
 }
 
+/* A large answer counts until it is taken, though there is no room for it: what
+ * it tells of may have happened. Those who come later are refused. */
+static void
+charge_answer(soma_request *request)
+{
+    size_t size = request->reply.text.used;
+    if (size <= SOMA_REQUEST_FREE || size <= request->charged)
+        return;
+    request->worker->charged += size - request->charged;
+    request->charged = size;
+}
+
 soma_outcome
 soma_reply_text(soma_request *request, const char *type)
 {
     if (request->reply.text.failed)
         return soma_reply_error(request, 503, "out_of_memory",
                                 "no memory for the answer");
+    charge_answer(request);
     request->reply.type = type;
     request->reply.status = 200;
     return SOMA_DONE;

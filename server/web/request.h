@@ -133,11 +133,12 @@ bool soma_request_append(soma_request *request, const char *data, size_t size,
 /* The body is not needed any more. */
 void soma_request_drop_body(soma_request *request);
 
-/* Memory that a request holds beyond SOMA_REQUEST_FREE bytes is charged to its
- * worker until it is reset, and refused (false) beyond the worker's share of
- * options.request_memory: however many clients send large bodies, what waits
- * is bounded. A worker that has charged nothing yet refuses nothing, so that
- * each request that is within the other bounds can be served. */
+/* Memory that a request, or its answer, holds beyond SOMA_REQUEST_FREE bytes is
+ * charged to its worker until it is reset, and refused (false) beyond the
+ * worker's share of options.request_memory: however many clients send large
+ * bodies, what waits is bounded. A worker that has charged nothing yet refuses
+ * nothing, so that each request that is within the other bounds can be served.
+ */
 enum { SOMA_REQUEST_FREE = 1 << 16 };
 bool soma_request_charge(soma_request *request, size_t bytes);
 

@@ -39,7 +39,7 @@ static const soma_route table[] = {
     {"DELETE", "/models/{model}", "remove", SOMA_SCOPE_ADMIN, soma_api_remove,
      soma_api_removed},
     {"GET", "/models/{model}/weights", "weights", SOMA_SCOPE_PREDICT,
-     soma_api_weights, NULL},
+     soma_api_weights, soma_api_weighed},
     {"GET", "/healthz", "healthz", SOMA_SCOPE_NONE, soma_api_healthz, NULL},
     {"GET", "/readyz", "readyz", SOMA_SCOPE_NONE, soma_api_readyz, NULL},
     {"GET", "/metrics", "metrics", SOMA_SCOPE_ANY, soma_api_metrics, NULL},

@@ -13,7 +13,9 @@
 
 enum {
     PATIENCE = 1000000, /* microseconds that a request waits for a version */
-    LOOK_MS = 5         /* how often is looked whether it has come */
+    LOOK_MS = 5,        /* how often is looked whether it has come */
+    LONGEST = 100000, /* microseconds: the longest pause after a long answer */
+    SENT = 2          /* turns until that one is sent */
 };
 
 soma_status
@@ -25,6 +27,7 @@ soma_worker_create(soma_worker *worker, soma_web *web, int index,
     worker->parked_end = &worker->parked;
     worker->large_end = &worker->large;
     worker->waiting_end = &worker->waiting;
+    worker->later_end = &worker->later;
     worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     worker->metrics = calloc(1, sizeof *worker->metrics);
     worker->batches = calloc(SOMA_MAX_MODELS, sizeof *worker->batches);
@@ -127,6 +130,43 @@ finish(soma_request *request, const soma_snapshot *snapshot,
         soma_reply_version(request, snapshot->version);
     request->route->finish(request, snapshot, scores);
     soma_http_answer(request);
+}
+
+soma_outcome
+soma_worker_later(soma_request *request)
+{
+    append(&request->worker->later_end, request);
+    return SOMA_PARKED;
+}
+
+/* Once the last one is sent, which takes as long as making it: in the first run
+ * of the protocol library it is queued, in the second sent. */
+static void
+measure_later(soma_worker *worker, uint64_t now)
+{
+    if (!worker->later_began || ++worker->later_turns <= SENT)
+        return;
+    uint64_t took = now - worker->later_began;
+    worker->later_due = now + (took < LONGEST ? took : LONGEST);
+    worker->later_began = 0;
+}
+
+/* One, and after it a pause as long as it took. True: a turn is due at once. */
+static bool
+finish_one_later(soma_worker *worker)
+{
+    soma_request *request = worker->later;
+    uint64_t now = request || worker->later_began ? soma_clock_ticks() : 0;
+    measure_later(worker, now);
+    if (!request || worker->later_began || now < worker->later_due)
+        return worker->later_began != 0;
+    worker->later = request->next;
+    if (!worker->later)
+        worker->later_end = &worker->later;
+    worker->later_began = now;
+    worker->later_turns = 0;
+    finish(request, NULL, NULL);
+    return true;
 }
 
 /* Requests that were predicted in one pass, of `pass` microseconds that ended
@@ -332,7 +372,11 @@ look_at_waiting(soma_worker *worker)
 int
 soma_worker_timeout(const soma_worker *worker)
 {
-    return worker->waiting ? LOOK_MS : -1;
+    uint64_t now = soma_clock_ticks();
+    if (!worker->later)
+        return worker->waiting ? LOOK_MS : -1;
+    return now < worker->later_due ? (int)(worker->later_due - now) / 1000 + 1
+                                   : 0;
 }
 
 bool
@@ -349,7 +393,8 @@ soma_worker_turn(soma_worker *worker)
         predict_piece(worker);
     else
         drop_batches(worker);
+    bool more = finish_one_later(worker);
     soma_events_turn(worker);
     soma_share_turn();
-    return worker->large != NULL;
+    return more || worker->large;
 }

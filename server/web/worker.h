@@ -60,6 +60,10 @@ typedef struct soma_worker {
     soma_request *parked, **parked_end;   /* for the batches, oldest first */
     soma_request *large, **large_end;     /* with rows of their own, in turn */
     soma_request *waiting, **waiting_end; /* the same, for a version */
+    soma_request *later, **later_end;     /* answers that take long to make */
+    uint64_t later_began, later_due;      /* ticks: of the last, 0 once it is
+                                             measured; of the next */
+    int later_turns;                      /* since the last began */
     uint64_t removals;                    /* of models, that it has seen */
     int open_requests;
     size_t charged; /* bytes, see soma_request_charge */
@@ -88,6 +92,11 @@ soma_counts *soma_worker_counts(soma_worker *worker, const soma_served *served);
 /* Queues a request whose `rows` rows stand in its model's batch at `offset`,
  * or at its x. One that must wait is answered 503 after a second. */
 soma_outcome soma_worker_predict(soma_request *request);
+
+/* Parks a request whose answer takes milliseconds to make: the route's finish
+ * makes it in a later turn. Half of the time at most is spent on those, so that
+ * others do not wait for all of them. */
+soma_outcome soma_worker_later(soma_request *request);
 
 /* Whether the request's model has not learned yet what it asks for: then its
  * rows must stand at its x. */

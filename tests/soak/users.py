@@ -111,7 +111,7 @@ class Predictor(User):
         answer = json.loads(text)
         for one in answer.get("predictions", [answer]):
             total = sum(one["probabilities"])
-            if abs(total - 1) > 1e-4 or not 0 <= one["class"] <= 9:
+            if abs(total - 1) > 1e-4 or one["class"] not in map(str, range(10)):
                 self.complain(f"predicted {one}")
 
     def infer(self, number):
