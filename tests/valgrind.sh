@@ -9,12 +9,16 @@ build=$1
 passed=0
 failed=0
 checked="valgrind -q --error-exitcode=99 --leak-check=full
-    --errors-for-leak-kinds=definite --show-leak-kinds=definite --num-callers=24"
+    --errors-for-leak-kinds=definite --show-leak-kinds=definite
+    --num-callers=24"
 log=$(mktemp)
 server=$(mktemp)
 trap 'rm -f "$log" "$server"' EXIT
-# shellcheck disable=SC2086
-printf '#!/bin/sh\nexec %s %s/soma "$@"\n' "$(echo $checked)" "$build" >"$server"
+{
+    echo '#!/bin/sh'
+    # shellcheck disable=SC2086
+    echo exec $checked "$build/soma" '"$@"'
+} >"$server"
 chmod +x "$server"
 export SOMA_TEST_DATA="${SOMA_TEST_DATA:-$PWD/data}" SOMA_MODELS=models
 
@@ -36,6 +40,7 @@ for test in "$build"/tests/unit/test_*; do
     case $test in
     *.o | *.d | *.log | *.report | *.counts) continue ;;
     */test_streams | */test_progressive | */test_golden) continue ;;
+    */test_invariance) continue ;;
     esac
     # shellcheck disable=SC2086
     SOMA=$build/soma run "$(basename "$test")" $checked "$test"
