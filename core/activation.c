@@ -52,11 +52,30 @@ sigmoid_is_saturated(float a)
     return a <= SATURATION || a >= 1.0f - SATURATION;
 }
 
+/* tanh to 2 units in the last place. C libraries round tanhf differently from
+ * release to release (glibc changed it in 2.41), which a journal that is
+ * learned again by another would show; expf has stayed. Below SMALL the Taylor
+ * series; the next term is less than 1e-8 of it. */
+static float
+tangent(float z)
+{
+    static const float SMALL = 0.25f;
+    float size = fabsf(z), square = z * z;
+    if (size < SMALL)
+        return z +
+               z * square *
+                   (-1.0f / 3 +
+                    square * (2.0f / 15 + square * (-17.0f / 315 +
+                                                    square * (62.0f / 2835))));
+    float e = expf(-2 * size);
+    return copysignf((1 - e) / (1 + e), z);
+}
+
 static void
 tanh_forward(const soma_layer *layer, int rows, const float *z, float *a)
 {
     for (size_t i = 0, n = values_of(layer, rows); i < n; i++)
-        a[i] = tanhf(z[i]);
+        a[i] = tangent(z[i]);
 }
 
 static void

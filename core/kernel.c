@@ -67,3 +67,14 @@ soma_kernel_update(const soma_kernel_step *step, float *panel)
     };
     updates[soma_kernel_chosen()](step, panel);
 }
+
+/* AVX-512 would have two of the 32 sums, and wait for them. */
+float
+soma_kernel_dot(const float *a, const float *b, int count)
+{
+#if defined(__x86_64__)
+    if (soma_kernel_chosen() >= SOMA_KERNEL_AVX2)
+        return soma_kernel_dot_avx2(a, b, count);
+#endif
+    return soma_kernel_dot_plain(a, b, count);
+}

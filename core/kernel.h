@@ -1,5 +1,5 @@
-/* Loops of our own over floats, for the instruction sets that pay: the forward
- * product (private to matrix.c) and what a step needs (private to step.c).
+/* Loops of our own over floats, for the instruction sets that pay: the products
+ * of matrix.c, and what a step needs (private to step.c).
  *
  * Every set with fused multiply-adds gives the same bits.
  */
@@ -47,7 +47,11 @@ typedef struct soma_kernel_step {
  * new weights, the bits of soma_kernel_multiply. */
 void soma_kernel_update(const soma_kernel_step *step, float *panel);
 
-/* The inner product of a and b, [count] each, summed in float32. */
+/* The inner product of a and b, [count] each, summed in float32, in the order
+ * that kernel_dot.h says. */
 float soma_kernel_dot(const float *a, const float *b, int count);
+
+/* turned[width x lines] <- part of a panel, [lines x width], transposed. */
+void soma_kernel_turn(int width, int lines, const float *panel, float *turned);
 
 #endif

@@ -67,12 +67,21 @@ fused(lanes a, lanes b, lanes c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
+INLINE float
+fused_one(float a, float b, float c)
+{
+    return __builtin_fmaf(a, b, c);
+}
+
 #define KEEP(value) __asm__("" : "+x"(value))
 #define MULTIPLY    soma_kernel_multiply_avx2
 #define UPDATE      soma_kernel_update_avx2
 #define UPDATE_WIDE 4
+#define DOT         soma_kernel_dot_avx2
 
 #include "core/kernel_product.h"
+
+#include "core/kernel_dot.h"
 #include "core/kernel_update.h"
 
 #endif

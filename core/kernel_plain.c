@@ -77,10 +77,23 @@ fused(lanes a, lanes b, lanes c)
 #endif
 }
 
+INLINE float
+fused_one(float a, float b, float c)
+{
+#ifdef __FP_FAST_FMAF
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 #define KEEP(value) (void)(value)
 #define MULTIPLY    soma_kernel_multiply_plain
 #define UPDATE      soma_kernel_update_plain
 #define UPDATE_WIDE 4
+#define DOT         soma_kernel_dot_plain
 
 #include "core/kernel_product.h"
+
+#include "core/kernel_dot.h"
 #include "core/kernel_update.h"

@@ -214,7 +214,8 @@ go_through(soma_learner *learner, int rows)
 {
     const soma_model *model = learner->model;
     const soma_rows *r = &learner->rows;
-    soma_pass_options options = {.hold = r->hold, .held = r->held};
+    soma_pass_options options = {
+        .hold = r->hold, .held = r->held, .exactly = true};
     if (learner->velocity)
         soma_pass_gradient(model, learner->ws, rows, r->x, r->labels, &options,
                            learner->grad);

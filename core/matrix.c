@@ -1,6 +1,8 @@
 /* Why panels, and a kernel of our own: OpenBLAS repacks the weight matrix at
  * every sgemm call, which at small batches costs more than the product. On
- * panels nothing is repacked, and kernel.h reads them as they lie.
+ * panels nothing is repacked, and kernel.h reads them as they lie. And each
+ * OpenBLAS kernel rounds in its own way, so that what is learned by it would
+ * depend on the CPU.
  */
 #include "core/matrix.h"
 
@@ -137,16 +139,34 @@ soma_matrix_forward(int in, int out, const float *panels, const float *bias,
     }
 }
 
+/* W is needed the other way round: a block of it is transposed, and multiplied
+ * as in the forward product. sgemm does no better by reading it as it lies. */
 void
 soma_matrix_backward_input(int in, int out, const float *panels, int rows,
                            const float *dy, float *dx)
 {
+    float turned[SOMA_PANEL * SOMA_PANEL];
+    memset(dx, 0, (size_t)rows * (size_t)in * sizeof *dx);
     for (int first = 0; first < out; first += SOMA_PANEL) {
         int width = panel_width(out, first);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, in, width, 1,
-                    dy + first, out, panels + (size_t)first * (size_t)in, width,
-                    first == 0 ? 0 : 1, dx, in);
+        const float *panel = panels + (size_t)first * (size_t)in;
+        for (int i = 0; i < in; i += SOMA_PANEL) {
+            int lines = panel_width(in, i);
+            soma_kernel_turn(width, lines, panel + (size_t)i * (size_t)width,
+                             turned);
+            soma_kernel_multiply(out, in, turned, lines, width, rows,
+                                 dy + first, dx + i);
+        }
     }
+}
+
+static void
+sum_rows(int out, int rows, const float *dy, float *dbias)
+{
+    memcpy(dbias, dy, (size_t)out * sizeof *dbias);
+    for (int r = 1; r < rows; r++)
+        for (int j = 0; j < out; j++)
+            dbias[j] += dy[(size_t)r * (size_t)out + (size_t)j];
 }
 
 void
@@ -159,8 +179,25 @@ soma_matrix_backward_weights(int in, int out, int rows, const float *x,
                     x, in, dy + first, out, 0,
                     dpanels + (size_t)first * (size_t)in, width);
     }
-    memcpy(dbias, dy, (size_t)out * sizeof *dbias);
-    for (int r = 1; r < rows; r++)
-        for (int j = 0; j < out; j++)
-            dbias[j] += dy[(size_t)r * (size_t)out + (size_t)j];
+    sum_rows(out, rows, dy, dbias);
+}
+
+void
+soma_matrix_backward_weights_exactly(int in, int out, int rows, const float *x,
+                                     const float *dy, float *dpanels,
+                                     float *dbias)
+{
+    memset(dpanels, 0, (size_t)in * (size_t)out * sizeof *dpanels);
+    for (int first = 0; first < out; first += SOMA_PANEL) {
+        soma_kernel_step step = {.in = in,
+                                 .out = out,
+                                 .rows = rows,
+                                 .width = panel_width(out, first),
+                                 .a = x,
+                                 .d = dy + first,
+                                 .rate = -1,
+                                 .shrink = 1};
+        soma_kernel_update(&step, dpanels + (size_t)first * (size_t)in);
+    }
+    sum_rows(out, rows, dy, dbias);
 }

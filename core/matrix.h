@@ -12,8 +12,9 @@
  *
  * One row's result does not depend on the rows beside it: each output of the
  * forward product is its bias, to which the products with the inputs are added
- * in ascending order, each by one fused multiply-add. So it has the same bits
- * on every CPU that has those.
+ * in ascending order, each by one fused multiply-add. In the same way each
+ * dL/dx is summed over the outputs, and where it is asked for dL/dW over the
+ * rows. So they have the same bits on every CPU that has those.
  */
 #ifndef SOMA_CORE_MATRIX_H
 #define SOMA_CORE_MATRIX_H
@@ -32,7 +33,7 @@ soma_status soma_matrix_setup(soma_error *err);
 /* Name of the BLAS and of the kernels it chose for this machine. */
 const char *soma_matrix_library(void);
 
-/* How the forward product is made: which of the CPU's instructions it uses. */
+/* How the products are made: which of the CPU's instructions are used. */
 const char *soma_matrix_plan(void);
 
 /* Between W as files have it, row-major [out x in], and panels. */
@@ -49,8 +50,14 @@ void soma_matrix_backward_input(int in, int out, const float *panels, int rows,
 
 /* dpanels = (dy^T x) in panels, dbias = sum of dy over rows; both are
  * overwritten. */
-void soma_matrix_backward_weights(int in, int out, int rows, const float *x,
-                                  const float *dy, float *dpanels,
-                                  float *dbias);
+typedef void soma_matrix_weights_product(int in, int out, int rows,
+                                         const float *x, const float *dy,
+                                         float *dpanels, float *dbias);
+
+/* By the BLAS, which rounds as it likes on each CPU; and with the same bits on
+ * every CPU, which for many rows of a narrow layer takes up to three times as
+ * long, for others about as long. */
+soma_matrix_weights_product soma_matrix_backward_weights;
+soma_matrix_weights_product soma_matrix_backward_weights_exactly;
 
 #endif

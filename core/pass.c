@@ -323,11 +323,13 @@ soma_pass_gradient(const soma_model *model, soma_workspace *ws, int rows,
                    const soma_pass_options *options, float *grad)
 {
     double sum = soma_pass_deltas(model, ws, rows, x, labels, options);
+    soma_matrix_weights_product *product =
+        options && options->exactly ? soma_matrix_backward_weights_exactly
+                                    : soma_matrix_backward_weights;
     for (int i = 0; i < model->spec.depth; i++) {
         const soma_layer *layer = &model->spec.layers[i];
-        soma_matrix_backward_weights(layer->in, layer->out, rows,
-                                     ws->layers[i].in, ws->layers[i].dz,
-                                     grad + layer->weights, grad + layer->bias);
+        product(layer->in, layer->out, rows, ws->layers[i].in, ws->layers[i].dz,
+                grad + layer->weights, grad + layer->bias);
     }
     return sum;
 }

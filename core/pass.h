@@ -39,6 +39,8 @@ typedef struct soma_pass_options {
      * hold[r] / 2 |scores - held|^2 for row r. */
     const float *hold; /* [rows], NULL: none */
     const float *held; /* [rows x outputs] */
+    bool exactly; /* the gradient has the same bits on every CPU (matrix.h):
+                     for what may be learned again on another one */
 } soma_pass_options;
 
 /* The gradient of the mean loss over the rows, by the chain rule from the

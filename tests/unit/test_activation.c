@@ -113,6 +113,22 @@ test_nan_stays(void **state)
     }
 }
 
+/* Within 2 units in the last place, everywhere. */
+static void
+test_tanh(void **state)
+{
+    (void)state;
+    soma_rng rng = soma_rng_seed(9, 0);
+    for (int i = 0; i < 200000; i++) {
+        float z = ldexpf(2 * soma_rng_uniform(&rng) - 1,
+                         (int)soma_rng_below(&rng, 16) - 11);
+        double exactly = tanh((double)z);
+        double got = (double)forward_one("tanh", z);
+        if (!(fabs(got - exactly) <= 2.4e-7 * fabs(exactly)))
+            fail_msg("tanh(%.9g) is %.9g, not %.9g", (double)z, got, exactly);
+    }
+}
+
 static void
 test_in_place(void **state)
 {
@@ -259,7 +275,7 @@ main(void)
         cmocka_unit_test(test_nan_stays), cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_maxout),    cmocka_unit_test(test_maxout_ties),
         cmocka_unit_test(test_stuck),     cmocka_unit_test(test_table),
-        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_unknown),   cmocka_unit_test(test_tanh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
