@@ -107,8 +107,9 @@ take_unseen(soma_shelf *shelf)
 }
 
 soma_status
-soma_shelf_publish(soma_shelf *shelf, const soma_model *model, uint64_t version,
-                   const soma_progressive *progressive, soma_error *err)
+soma_shelf_copy(soma_shelf *shelf, const soma_model *model, uint64_t version,
+                const soma_progressive *progressive, soma_snapshot **copy,
+                soma_error *err)
 {
     soma_snapshot *snapshot = take_unseen(shelf);
     if (snapshot) {
@@ -122,11 +123,23 @@ soma_shelf_publish(soma_shelf *shelf, const soma_model *model, uint64_t version,
     snapshot->version = version;
     snapshot->progressive = *progressive;
     snapshot->next = NULL;
-    soma_snapshot *old = atomic_exchange(&shelf->current, snapshot);
+    *copy = snapshot;
+    return SOMA_OK;
+}
+
+void
+soma_shelf_show(soma_shelf *shelf, soma_snapshot *copy)
+{
+    soma_snapshot *old = atomic_exchange(&shelf->current, copy);
     old->retired = soma_readers_retire(shelf->readers);
     old->next = shelf->retired;
     shelf->retired = old;
-    return SOMA_OK;
+}
+
+void
+soma_shelf_drop(soma_snapshot *copy)
+{
+    snapshot_free(copy);
 }
 
 soma_status

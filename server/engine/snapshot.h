@@ -47,11 +47,14 @@ soma_snapshot *soma_shelf_current(soma_shelf *shelf);
 void soma_snapshot_pin(soma_snapshot *snapshot);
 void soma_snapshot_unpin(soma_snapshot *snapshot);
 
-/* On the trainer: makes a copy of `model` the current version. */
-soma_status soma_shelf_publish(soma_shelf *shelf, const soma_model *model,
-                               uint64_t version,
-                               const soma_progressive *progressive,
-                               soma_error *err);
+/* On the trainer: a copy of `model`, which is then either made the current
+ * version or dropped. */
+soma_status soma_shelf_copy(soma_shelf *shelf, const soma_model *model,
+                            uint64_t version,
+                            const soma_progressive *progressive,
+                            soma_snapshot **copy, soma_error *err);
+void soma_shelf_show(soma_shelf *shelf, soma_snapshot *copy);
+void soma_shelf_drop(soma_snapshot *copy); /* NULL is fine */
 
 /* Within a turn; the first to ask computes it. SOMA_E_MEMORY. */
 soma_status soma_snapshot_digest(soma_snapshot *snapshot,

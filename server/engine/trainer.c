@@ -1,22 +1,23 @@
 /* The trainer's loop takes whatever examples wait, as one group, and for it
  * does
  *
- *     append    to the journal, in one transaction
- *     step      for each example, in order
- *     publish   one new snapshot
+ *     append    to the journal, in one transaction, while it does
+ *     step      for each example, in order, and makes a new snapshot
+ *     show      which becomes the one in force
  *     done      for each job
  *
  * Invariants:
  *
- * 1. Nothing is answered before append, step and publish.
+ * 1. Nothing is shown or answered before append and step are done.
  * 2. One record is one deterministic update, whatever group it came in. The
  *    weights in force are the checkpoint's plus all records since, in order.
- * 3. This thread is the only one that touches the learner and the journal.
+ * 3. This thread is the only one that touches the learner and the journal; the
+ *    journal it leaves to its writer while that appends (trainer_append.c).
  * 4. A step that would make a number that is not finite changes nothing; the
  *    record stays, and is rejected again when it is read back.
- * 5. When an append fails nothing is stepped. If whether it was written is not
- *    known, learning stops until the journal was reopened and read back; what
- *    is found there is learned then.
+ * 5. When an append fails nothing is learned: a learner that was ahead of it is
+ *    rebuilt. If whether it was written is not known, learning stops until the
+ *    journal was reopened and read back; what is found there is learned then.
  * 6. Everything that changes weights is a record.
  *
  * tests/unit/test_trainer.c has a test for each.
@@ -137,11 +138,21 @@ soma_trainer_finish(soma_trainer *trainer, soma_job *jobs, soma_status status,
 /* ---- What others see ---- */
 
 soma_status
+soma_trainer_copy(soma_trainer *trainer, soma_snapshot **copy, soma_error *err)
+{
+    return soma_shelf_copy(
+        trainer->pupil.shelf, soma_learner_model(trainer->learner),
+        trainer->seq, soma_learner_progressive(trainer->learner), copy, err);
+}
+
+soma_status
 soma_trainer_publish(soma_trainer *trainer, soma_error *err)
 {
-    return soma_shelf_publish(
-        trainer->pupil.shelf, soma_learner_model(trainer->learner),
-        trainer->seq, soma_learner_progressive(trainer->learner), err);
+    soma_snapshot *copy;
+    soma_status status = soma_trainer_copy(trainer, &copy, err);
+    if (!status)
+        soma_shelf_show(trainer->pupil.shelf, copy);
+    return status;
 }
 
 bool
@@ -282,6 +293,7 @@ trainer_main(void *arg)
 static void
 trainer_free(soma_trainer *trainer)
 {
+    soma_writer_stop(&trainer->writer);
     if (trainer->journal)
         trainer->journal->backend->close(trainer->journal);
     soma_learner_free(trainer->learner);

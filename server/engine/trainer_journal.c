@@ -1,4 +1,4 @@
-/* The trainer and its journal: opening, recovering, appending, checkpoints. */
+/* The trainer and its journal: opening, recovering, checkpoints. */
 #include "server/engine/trainer_parts.h"
 
 #include "server/engine/log.h"
@@ -10,8 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Lessons go into the journal with checkpoints, but never more wait. */
-enum { LESSONS = 16384, TRIM_ROWS = 500 };
+enum { TRIM_ROWS = 500 };
 
 /* ---- Lessons ---- */
 
@@ -296,77 +295,6 @@ soma_trainer_equip(soma_trainer *trainer, soma_error *err)
             status = soma_trainer_rebuild(trainer, err);
     }
     return status;
-}
-
-/* ---- Appending ---- */
-
-static void
-drop_lessons(soma_trainer *trainer, int count)
-{
-    trainer->lesson_count -= count;
-    memmove(trainer->lessons, trainer->lessons + count,
-            (size_t)trainer->lesson_count * sizeof *trainer->lessons);
-}
-
-static void
-on_saved(soma_trainer *trainer)
-{
-    trainer->trimming = true;
-    char version[24];
-    snprintf(version, sizeof version, "%" PRIu64, trainer->checkpoint);
-    soma_log(SOMA_LOG_DEBUG, "checkpoint", "model", trainer->pupil.name,
-             "version", version, NULL);
-}
-
-static soma_status
-append(soma_trainer *trainer, const soma_journal_group *group, soma_error *err)
-{
-    uint64_t began = soma_clock_ticks();
-    soma_status status =
-        trainer->journal->backend->append(trainer->journal, group, err);
-    if (!status)
-        soma_histogram_observe(&trainer->commits, soma_histogram_times,
-                               soma_clock_ticks() - began);
-    return status;
-}
-
-soma_status
-soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
-                    soma_error *err)
-{
-    soma_journal_part part;
-    group->after = &trainer->place;
-    group->part = soma_saver_part(&trainer->saver, &part) ? &part : NULL;
-    if ((group->part && part.last) || trainer->lesson_count >= LESSONS) {
-        group->lessons = trainer->lessons;
-        group->lesson_count = trainer->lesson_count;
-    }
-    soma_status status = append(trainer, group, err);
-    if (status == SOMA_E_NO_SPACE && group->part && group->count) {
-        /* The examples may still fit where a checkpoint does not. */
-        soma_saver_stop(&trainer->saver);
-        group->part = NULL;
-        status = append(trainer, group, err);
-    }
-    if (status == SOMA_E_NO_SPACE || status == SOMA_E_CONFLICT)
-        return status;
-    if (status) {
-        trainer->troubled = true;
-        trainer->trouble = *err;
-        soma_log(SOMA_LOG_ERROR, "journal-failed", "model", trainer->pupil.name,
-                 "text", err->text, NULL);
-        return status;
-    }
-    if (group->lesson_count)
-        drop_lessons(trainer, group->lesson_count);
-    if (group->part) {
-        uint64_t seq = part.seq;
-        if (soma_saver_advance(&trainer->saver, &part)) {
-            trainer->checkpoint = seq;
-            on_saved(trainer);
-        }
-    }
-    return SOMA_OK;
 }
 
 /* ---- Checkpoints and trimming ---- */

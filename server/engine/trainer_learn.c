@@ -106,6 +106,8 @@ typedef struct batch {
     int count; /* records */
     soma_journal_key *keys;
     int key_count;
+    soma_journal_group group;
+    bool ahead; /* it is on its way into the journal */
 } batch;
 
 static soma_status
@@ -184,11 +186,12 @@ record_group(soma_trainer *trainer, soma_job *group, int examples, batch *b,
     }
     if (!b->count)
         return SOMA_OK;
-    soma_journal_group written = {.records = trainer->records,
-                                  .count = b->count,
-                                  .keys = b->keys,
-                                  .key_count = b->key_count};
-    return soma_trainer_append(trainer, &written, err);
+    b->group = (soma_journal_group){.records = trainer->records,
+                                    .count = b->count,
+                                    .keys = b->keys,
+                                    .key_count = b->key_count};
+    b->ahead = soma_trainer_append_ahead(trainer, &b->group);
+    return b->ahead ? SOMA_OK : soma_trainer_append(trainer, &b->group, err);
 }
 
 /* ---- Learning ---- */
@@ -255,6 +258,34 @@ find_learned(soma_trainer *trainer, soma_job *group, uint64_t before,
     return SOMA_OK;
 }
 
+/* Learns the group. If it was on its way into the journal and did not get
+ * there, nothing of it is left. */
+static soma_status
+learn_recorded(soma_trainer *trainer, soma_job *group, batch *b,
+               uint64_t before, soma_error *err)
+{
+    soma_snapshot *copy = NULL;
+    int lessons = trainer->lesson_count;
+    soma_status status = step_group(trainer, group, err);
+    if (!status)
+        status = soma_trainer_copy(trainer, &copy, err);
+    soma_error why;
+    soma_status failed =
+        b->ahead ? soma_trainer_append_end(trainer, &b->group, &why) : SOMA_OK;
+    if (failed) {
+        soma_shelf_drop(copy);
+        soma_learner_free(trainer->learner);
+        trainer->learner = NULL;
+        trainer->seq = before;
+        trainer->lesson_count = lessons;
+        *err = why;
+        return find_learned(trainer, group, before, b, failed, err);
+    }
+    if (!status)
+        soma_shelf_show(trainer->pupil.shelf, copy);
+    return status;
+}
+
 /* For those who watch, once it is in force. */
 static void
 tell_watchers(soma_trainer *trainer, const soma_job *group)
@@ -315,9 +346,7 @@ soma_trainer_learn(soma_trainer *trainer, soma_job *group, int examples)
     if (status && b.count)
         status = find_learned(trainer, group, before, &b, status, &err);
     if (appended && b.count) {
-        status = step_group(trainer, group, &err);
-        if (!status)
-            status = soma_trainer_publish(trainer, &err);
+        status = learn_recorded(trainer, group, &b, before, &err);
         soma_share_give();
     }
     free(b.keys);

@@ -7,6 +7,7 @@
 #include "server/engine/replay.h"
 #include "server/engine/saver.h"
 #include "server/engine/trainer.h"
+#include "server/engine/writer.h"
 
 #include <pthread.h>
 
@@ -75,6 +76,9 @@ struct soma_trainer {
     soma_lesson *lessons; /* not yet in the journal, by version */
     int lesson_count, lesson_room;
     soma_saver saver;
+    soma_journal_part part; /* of it, on its way */
+    soma_writer writer;
+    bool cautious;         /* the last append failed: none is learned ahead */
     uint64_t checkpoint;   /* version of the newest one */
     int64_t checkpoint_at; /* when it was begun (steady) */
     bool trimming;
@@ -88,7 +92,9 @@ struct soma_trainer {
 
 /* ---- trainer.c ---- */
 
-/* Makes the learner's weights the ones in force. */
+/* Makes the learner's weights the ones in force: a snapshot, to be shown. */
+soma_status soma_trainer_copy(soma_trainer *trainer, soma_snapshot **copy,
+                              soma_error *err);
 soma_status soma_trainer_publish(soma_trainer *trainer, soma_error *err);
 
 /* Brings the report up to date. */
@@ -144,12 +150,6 @@ soma_status soma_trainer_recover(soma_trainer *trainer, soma_error *err);
  * end. */
 soma_status soma_trainer_equip(soma_trainer *trainer, soma_error *err);
 
-/* Appends, along with the next part of a checkpoint and, when it is time, the
- * lessons that wait. A failure that leaves the outcome unknown sets
- * `troubled`. */
-soma_status soma_trainer_append(soma_trainer *trainer,
-                                soma_journal_group *group, soma_error *err);
-
 /* After trouble: reopens the journal and learns what is in it beyond `seq`. */
 soma_status soma_trainer_mend(soma_trainer *trainer, soma_error *err);
 
@@ -189,6 +189,21 @@ bool soma_trainer_housekeep(soma_trainer *trainer);
 
 /* The last checkpoint, before the end. */
 void soma_trainer_settle(soma_trainer *trainer);
+
+/* ---- trainer_append.c ---- */
+
+/* Appends, along with the next part of a checkpoint and, when it is time, the
+ * lessons that wait. A failure that leaves the outcome unknown sets
+ * `troubled`. */
+soma_status soma_trainer_append(soma_trainer *trainer,
+                                soma_journal_group *group, soma_error *err);
+
+/* The same in two: between them the group may be learned, but the journal not
+ * be touched. False: that is not to be done now, and nothing was. */
+bool soma_trainer_append_ahead(soma_trainer *trainer,
+                               soma_journal_group *group);
+soma_status soma_trainer_append_end(soma_trainer *trainer,
+                                    soma_journal_group *group, soma_error *err);
 
 /* ---- trainer_shared.c: a journal that other replicas append to ---- */
 

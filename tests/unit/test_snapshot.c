@@ -59,9 +59,13 @@ tear_down(void **state)
 static void
 publish(uint64_t version)
 {
+    soma_snapshot *copy;
     fill(version);
-    assert_int_equal(soma_shelf_publish(&shelf, model, version, &none, NULL),
-                     SOMA_OK);
+    assert_int_equal(
+        soma_shelf_copy(&shelf, model, version, &none, &copy, NULL), SOMA_OK);
+    assert_ptr_not_equal(soma_shelf_current(&shelf), copy);
+    soma_shelf_show(&shelf, copy);
+    assert_ptr_equal(soma_shelf_current(&shelf), copy);
 }
 
 static bool

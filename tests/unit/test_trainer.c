@@ -380,6 +380,47 @@ a_full_disk_learns_nothing(void **state)
     stop(s);
 }
 
+static void
+learn_all(setting *s, int first, int count)
+{
+    for (int i = first; i < first + count; i++)
+        free(learn_at_last(s, i, 1));
+}
+
+/* 5: a group is learned while it is appended; where the disk is full of a
+ * sudden, all that it left behind is gone: weights, memory, lessons. */
+static void
+what_was_learned_ahead_is_unlearned(void **state)
+{
+    char never[SOMA_DIGEST_HEX + 1], failed[SOMA_DIGEST_HEX + 1];
+    soma_trainer_options rehearsing = plain;
+    (void)state;
+    rehearsing.learning.rehearse = 4;
+    rehearsing.learning.memory = 6;
+    setting *s = start(&rehearsing);
+    learn_all(s, 0, 20);
+    digest_of(s, never);
+    stop(s);
+    s = start(&rehearsing);
+    for (int i = 0; i < 20; i += 4) {
+        learn_all(s, i, 4);
+        faulty.operations = 0;
+        faulty.error = ENOSPC;
+        faulty.sticky = true;
+        faulty.fail_at = 1;
+        for (int k = 0; k < 3; k++) {
+            waiter *w = learn(s, 30, 5);
+            assert_int_not_equal(w->job.err.status, SOMA_OK);
+            free(w);
+        }
+        assert_int_equal(soma_shelf_current(&s->shelf)->version, i + 4);
+        faulty_repair();
+    }
+    digest_of(s, failed);
+    assert_string_equal(never, failed);
+    stop(s);
+}
+
 /* 5: whatever operation of an append fails, once or from then on: what was
  * answered is there, what is there was learned, and a new start agrees. */
 static void
@@ -1124,6 +1165,7 @@ main(void)
         cmocka_unit_test(examples_are_learned),
         cmocka_unit_test(a_step_that_is_not_finite_changes_nothing),
         cmocka_unit_test(a_full_disk_learns_nothing),
+        cmocka_unit_test(what_was_learned_ahead_is_unlearned),
         cmocka_unit_test(no_failed_append_is_lost_or_half_done),
         cmocka_unit_test(a_new_start_gives_the_same_bits),
         cmocka_unit_test(rollbacks_can_be_undone),
