@@ -114,41 +114,26 @@ redis_run(redis_server *redis)
     const char *names[] = {"ca.crt", "redis.crt", "redis.key"};
     for (int i = 0; i < 3; i++)
         snprintf(files[i], sizeof files[i], "%s/%s", redis->folder, names[i]);
-    const char *arguments[] = {"redis-server",
-                               "--bind",
-                               "127.0.0.1",
-                               "--port",
-                               port,
-                               "--dir",
-                               redis->folder,
-                               "--save",
-                               "",
-                               "--appendonly",
-                               "yes",
-                               "--appendfsync",
-                               "always",
-                               NULL,
-                               NULL,
-                               NULL,
-                               NULL,
-                               NULL,
-                               NULL,
-                               NULL,
-                               NULL,
-                               NULL};
+    enum { COMMON = 13, MOST = 40 };
+    const char *arguments[MOST] = {
+        "redis-server", "--bind",        "127.0.0.1", "--port", port,
+        "--dir",        redis->folder,   "--save",    "",       "--appendonly",
+        "yes",          "--appendfsync", "always"};
     const char *replica[] = {"--replicaof", "127.0.0.1", master};
     const char *secret[] = {
         "--tls-port",      tls,      "--tls-ca-cert-file", files[0],
         "--tls-cert-file", files[1], "--tls-key-file",     files[2]};
-    const char *node[] = {"--cluster-enabled",      "yes",
-                          "--cluster-port",         bus,
-                          "--cluster-node-timeout", "500"};
+    const char *node[] = {
+        "--cluster-enabled",      "yes", "--cluster-port", bus,
+        "--cluster-node-timeout", "500", "--tls-cluster",  "yes",
+        "--tls-replication",      "yes"};
+    const char **end = arguments + COMMON;
     if (redis->master)
-        memcpy(arguments + 13, replica, sizeof replica);
+        end = mempcpy(end, replica, sizeof replica);
     if (redis->bus)
-        memcpy(arguments + 13, node, sizeof node);
+        end = mempcpy(end, node, sizeof node);
     if (redis->tls)
-        memcpy(arguments + 13, secret, sizeof secret);
+        memcpy(end, secret, sizeof secret);
     spawn(redis, arguments);
 }
 
@@ -160,11 +145,32 @@ make_folder(redis_server *redis)
     assert_non_null(mkdtemp(redis->folder));
 }
 
+static void
+make_certificates(const char *folder)
+{
+    shell("cd %s && for name in ca other; do openssl req -x509 -nodes "
+          "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout $name.key "
+          "-out $name.crt -days 30 -subj /CN=$name; done 2>/dev/null",
+          folder);
+    shell("cd %s && openssl req -nodes -newkey ec "
+          "-pkeyopt ec_paramgen_curve:P-256 -keyout redis.key -out redis.csr "
+          "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1 2>/dev/null && "
+          "openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -days 30 "
+          "-copy_extensions copy -out redis.crt 2>/dev/null",
+          folder);
+}
+
 void
-redis_begin_node(redis_server *redis)
+redis_begin_node(redis_server *redis, const redis_server *first)
 {
     make_folder(redis);
+    if (first)
+        shell("cp %s/*.crt %s/*.key %s", first->folder, first->folder,
+              redis->folder);
+    else
+        make_certificates(redis->folder);
     redis->bus = free_port();
+    redis->tls = free_port();
     redis_run(redis);
 }
 
@@ -221,16 +227,7 @@ redis_begin_tls(redis_server *redis)
     if (!redis_begin(redis))
         return false;
     redis_kill(redis);
-    shell("cd %s && for name in ca other; do openssl req -x509 -nodes "
-          "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout $name.key "
-          "-out $name.crt -days 30 -subj /CN=$name; done 2>/dev/null",
-          redis->folder);
-    shell("cd %s && openssl req -nodes -newkey ec "
-          "-pkeyopt ec_paramgen_curve:P-256 -keyout redis.key -out redis.csr "
-          "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1 2>/dev/null && "
-          "openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -days 30 "
-          "-copy_extensions copy -out redis.crt 2>/dev/null",
-          redis->folder);
+    make_certificates(redis->folder);
     redis->tls = free_port();
     redis_run(redis);
     return true;

@@ -37,8 +37,10 @@ void redis_begin_replica(redis_server *redis, const redis_server *master);
  * half a second after that stopped answering. */
 void redis_begin_sentinel(redis_server *redis, const redis_server *master);
 /* A node of a cluster, alone at first, which takes another one for dead half a
- * second after that stopped answering. */
-void redis_begin_node(redis_server *redis);
+ * second after that stopped answering. The nodes speak TLS with each other, and
+ * with clients that do, by the certificates in the folder of the first (NULL:
+ * this is it). */
+void redis_begin_node(redis_server *redis, const redis_server *first);
 /* What this (a line of words) is answered. */
 void redis_ask(int port, const char *words, char *reply, size_t size);
 /* Waits until this has been answered (a line of words) with `part` in it. */

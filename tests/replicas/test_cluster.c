@@ -1,5 +1,6 @@
-/* --journal redis+cluster://: three masters share the models' journals. A
- * master is killed, a journal moves to another one, and learning goes on.
+/* --journal redis+cluster:// and rediss+cluster://, a replica by each: three
+ * masters share the models' journals. A master is killed, a journal moves to
+ * another one, and learning goes on.
  */
 #include "tests/replicas/lessons.h"
 #include "tests/replicas/redis.h"
@@ -13,12 +14,8 @@ enum { SOMAS = 2, MASTERS = 3, SLOTS = 16384, BEFORE = 20 };
 /* `heir` replicates nodes[owner], which has fashion's journal. */
 static redis_server nodes[MASTERS], heir;
 static int slot, owner;
-static char url[96];
+static char urls[SOMAS][512];
 static server somas[SOMAS];
-static const char *const arguments[] = {
-    "--journal",    url,         "--default-model",
-    "fashion",      "--workers", "1",
-    "--guard-drop", "100",       NULL};
 
 static int
 integer_of(int port, const char *words)
@@ -44,7 +41,7 @@ static void
 meet(const redis_server *one, const redis_server *other)
 {
     char words[96];
-    snprintf(words, sizeof words, "CLUSTER MEET 127.0.0.1 %d %d", other->port,
+    snprintf(words, sizeof words, "CLUSTER MEET 127.0.0.1 %d %d", other->tls,
              other->bus);
     redis_expect(one->port, words, "+OK");
 }
@@ -74,7 +71,7 @@ static void
 add_heir(void)
 {
     char id[41], words[96];
-    redis_begin_node(&heir);
+    redis_begin_node(&heir, &nodes[0]);
     meet(&nodes[0], &heir);
     id_of(nodes[owner].port, id);
     redis_expect(heir.port, "CLUSTER NODES", id);
@@ -89,6 +86,21 @@ add_heir(void)
         redis_expect(nodes[i].port, "CLUSTER NODES", words);
 }
 
+/* Neither of those that are named has fashion's journal. */
+static void
+name_nodes(void)
+{
+    const redis_server *one = &nodes[(owner + 1) % MASTERS];
+    const redis_server *other = &nodes[(owner + 2) % MASTERS];
+    snprintf(urls[0], sizeof urls[0],
+             "redis+cluster://127.0.0.1:%d,127.0.0.1:%d", one->port,
+             other->port);
+    snprintf(urls[1], sizeof urls[1],
+             "rediss+cluster://127.0.0.1:%d,127.0.0.1:%d"
+             "?ca=%s/ca.crt&cert=%s/redis.crt&key=%s/redis.key",
+             one->tls, other->tls, one->folder, one->folder, one->folder);
+}
+
 static int
 set_up(void **state)
 {
@@ -98,14 +110,15 @@ set_up(void **state)
         return 0;
     redis_end(&probe);
     for (int i = 0; i < MASTERS; i++)
-        redis_begin_node(&nodes[i]);
+        redis_begin_node(&nodes[i], i ? &nodes[0] : NULL);
     share_slots();
     add_heir();
-    /* Neither has fashion's journal. */
-    snprintf(url, sizeof url, "redis+cluster://127.0.0.1:%d,127.0.0.1:%d",
-             nodes[(owner + 1) % MASTERS].port,
-             nodes[(owner + 2) % MASTERS].port);
+    name_nodes();
     for (int i = 0; i < SOMAS; i++) {
+        const char *const arguments[] = {
+            "--journal",    urls[i],     "--default-model",
+            "fashion",      "--workers", "1",
+            "--guard-drop", "100",       NULL};
         start_server(&somas[i], arguments);
         wait_until_ready(&somas[i]);
     }
@@ -158,8 +171,10 @@ a_node_alone_says_what_is_wanted(void **state)
     (void)state;
     if (!somas[0].pid)
         return;
-    assert_int_equal(
-        soma_says(text, sizeof text, "journal check '%s#fashion'", url), 0);
+    for (int i = 0; i < SOMAS; i++)
+        assert_int_equal(
+            soma_says(text, sizeof text, "journal check '%s#fashion'", urls[i]),
+            0);
     assert_true(soma_says(text, sizeof text,
                           "journal check 'redis://127.0.0.1:%d#fashion'",
                           nodes[(owner + 1) % MASTERS].port) != 0);
@@ -214,7 +229,7 @@ learning_goes_on_when_the_journal_moves(void **state)
     shell(
         "keys=$(redis-cli -p %d CLUSTER GETKEYSINSLOT %d 100) && "
         "redis-cli -p %d MIGRATE 127.0.0.1 %d '' 0 5000 KEYS $keys >/dev/null",
-        heir.port, slot, heir.port, next->port);
+        heir.port, slot, heir.port, next->tls);
     snprintf(words, sizeof words, "CLUSTER SETSLOT %d NODE %s", slot, to);
     redis_expect(next->port, words, "+OK");
     tell_all(words);
