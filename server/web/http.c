@@ -446,3 +446,9 @@ soma_http_free_requests(struct soma_http *http)
         http->free = next;
     }
 }
+
+const char *
+soma_http_library(void)
+{
+    return MHD_get_version();
+}

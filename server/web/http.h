@@ -7,6 +7,9 @@
 
 /* Opens the worker's listening socket and daemon. With port "0" the first
  * worker's choice is written to options.port for the others. */
+/* The version of libmicrohttpd that is loaded. */
+const char *soma_http_library(void);
+
 soma_status soma_http_open(soma_worker *worker, soma_error *err);
 void soma_http_close(soma_worker *worker);
 

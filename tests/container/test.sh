@@ -60,6 +60,11 @@ rm -f "$log"
 check "docker build" $code
 [ $code = 0 ] || finish
 
+library=$(docker run --rm "$image" version |
+    sed -n 's/^libmicrohttpd //p')
+[ "$(printf '1.0.10\n%s\n' "$library" | sort -V | head -n1)" = 1.0.10 ]
+check "libmicrohttpd 1.0.10 or later: $library" $?
+
 size=$(docker image inspect -f '{{.Size}}' "$image")
 [ "$size" -le 70000000 ]
 check "at most 70 MB: $size bytes" $?

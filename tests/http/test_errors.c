@@ -266,6 +266,16 @@ bounds_are_kept(void **state)
     free(body);
 }
 
+/* Status lines; libmicrohttpd's own pages may speak of HTTP/1.1 as well. */
+static int
+count_answers(const char *text)
+{
+    int count = 0;
+    for (; (text = strstr(text, "HTTP/1.1 ")); text += 9)
+        count += text[9] >= '1' && text[9] <= '5';
+    return count;
+}
+
 /* Messages whose end is ambiguous: one 400, and the connection ends; nothing
  * behind them is taken as a request. */
 static void
@@ -287,7 +297,7 @@ ambiguous_messages_are_refused(void **state)
                             heads[i]);
         char *text = raw(&s, request, (size_t)size);
         if (strncmp(text, "HTTP/1.1 400", 12) != 0 ||
-            strstr(text + 1, "HTTP/1.1") || strstr(text, "\"live\""))
+            count_answers(text) != 1 || strstr(text, "\"live\""))
             fail_msg("%s was answered: %s", heads[i], text);
         free(text);
     }
