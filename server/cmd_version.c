@@ -12,8 +12,7 @@ soma_cmd_version(int argc, char **argv)
     int code = soma_command_start(&command, argc, argv, NULL, NULL);
     if (code >= 0)
         return code;
-    printf("soma %s\nlibmicrohttpd %s\n%s\nforward product: %s\n",
-           SOMA_VERSION, soma_http_library(), soma_matrix_library(),
-           soma_matrix_plan());
+    printf("soma %s\nlibmicrohttpd %s\n%s\nforward product: %s\n", SOMA_VERSION,
+           soma_http_library(), soma_matrix_library(), soma_matrix_plan());
     return SOMA_EXIT_OK;
 }
