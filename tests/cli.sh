@@ -222,6 +222,20 @@ says "export tensors" 0 "12 examples" "$soma" journal export "$journal" \
     --out "$dir/taught.safetensors"
 says "export to what" 2 "expected a name that ends in .csv" "$soma" journal \
     export "$journal" --out "$dir/taught.xls"
+# What was written by the first version of the journal (tests/golden).
+cp tests/golden/journal-1.db "$dir/old.db"
+says "an old journal is good" 0 "good: 13 examples, version 15" "$soma" journal \
+    check "$dir/old.db"
+if grep -qw fma /proc/cpuinfo; then
+    says "an old journal gives the same bits" 0 \
+        cba39f34f0136f2d4134f82aaa2f1fcdb377523a14f0ba293d633083aae11a05 \
+        "$soma" replay "$dir/old.db"
+    says "as its checkpoints say" 0 "checkpoint 11  same" "$soma" replay \
+        "$dir/old.db"
+else
+    echo "NOT TESTED: the bits of an old journal: this CPU fuses nothing"
+fi
+
 says "trim" 0 "examples dropped" "$soma" journal trim "$journal" \
     --keep-examples 3 --keep-checkpoints 2
 says "replay what is left" 0 "$now" "$soma" replay "$journal"
