@@ -4,6 +4,7 @@
 #include "server/config.h"
 #include "server/engine/clock.h"
 #include "server/engine/log.h"
+#include "server/engine/thread.h"
 #include "server/serve_access.h"
 #include "server/web/http.h"
 #include "server/web/worker.h"
@@ -269,35 +270,17 @@ open_workers(server *s, soma_error *err)
     return status;
 }
 
-/* Its connections would hang for ever; another start is better. */
-static void
-on_lost_worker(void *arg)
-{
-    (void)arg;
-    soma_log(SOMA_LOG_ERROR, "worker-lost", "text",
-             "a worker's thread has ended: the program cannot go on", NULL);
-    abort();
-}
-
-static void *
-worker_main(void *arg)
-{
-    pthread_cleanup_push(on_lost_worker, NULL);
-    soma_http_run(arg);
-    pthread_cleanup_pop(0);
-    return NULL;
-}
-
 static soma_status
 start_workers(server *s, soma_error *err)
 {
-    while (s->started < s->created) {
+    soma_status status = SOMA_OK;
+    while (s->started < s->created && !status) {
         soma_worker *worker = &s->web.workers[s->started];
-        if (pthread_create(&worker->thread, NULL, worker_main, worker))
-            return soma_error_memory(err, "a worker's thread");
-        s->started++;
+        status = soma_thread_start(&worker->thread, "worker", soma_http_run,
+                                   worker, err);
+        s->started += !status;
     }
-    return SOMA_OK;
+    return status;
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "server/engine/registry_parts.h"
 
 #include "server/engine/log.h"
+#include "server/engine/thread.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -456,13 +457,15 @@ soma_keeper_start(soma_registry *registry, soma_error *err)
     pthread_cond_init(&keeper->more, NULL);
     keeper->last = &keeper->first;
     registry->keeper = keeper;
-    if (!pthread_create(&keeper->thread, NULL, keeper_main, registry))
+    soma_status status = soma_thread_start(&keeper->thread, "keeper",
+                                           keeper_main, registry, err);
+    if (!status)
         return SOMA_OK;
     registry->keeper = NULL;
     pthread_cond_destroy(&keeper->more);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);
-    return soma_error_memory(err, "the list of models");
+    return status;
 }
 
 void

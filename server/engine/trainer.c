@@ -26,6 +26,7 @@
 
 #include "server/engine/log.h"
 #include "server/engine/share.h"
+#include "server/engine/thread.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -290,6 +291,15 @@ trainer_main(void *arg)
     return NULL;
 }
 
+static soma_status
+start_thread(soma_trainer *trainer, soma_error *err)
+{
+    soma_status status = soma_thread_start(&trainer->thread, "trainer",
+                                           trainer_main, trainer, err);
+    trainer->running = !status;
+    return status;
+}
+
 static void
 trainer_free(soma_trainer *trainer)
 {
@@ -332,12 +342,10 @@ soma_trainer_start(const soma_trainer_options *options, const soma_pupil *pupil,
     pthread_mutex_init(&trainer->lock, NULL);
     soma_feed_create(&trainer->feed);
     pthread_cond_init(&trainer->more, NULL);
-    if (pthread_create(&trainer->thread, NULL, trainer_main, trainer)) {
-        soma_error_memory(err, "a trainer's thread");
+    if (start_thread(trainer, err)) {
         trainer_free(trainer);
         return NULL;
     }
-    trainer->running = true;
     return trainer;
 }
 
@@ -393,12 +401,10 @@ soma_trainer_resume(soma_trainer *trainer, soma_error *err)
     pthread_mutex_lock(&trainer->lock);
     trainer->stopping = trainer->paused = false;
     pthread_mutex_unlock(&trainer->lock);
-    if (pthread_create(&trainer->thread, NULL, trainer_main, trainer)) {
+    soma_status status = start_thread(trainer, err);
+    if (status)
         end_thread(trainer, true);
-        return soma_error_memory(err, "a trainer's thread");
-    }
-    trainer->running = true;
-    return SOMA_OK;
+    return status;
 }
 
 void

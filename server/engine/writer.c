@@ -1,6 +1,7 @@
 #include "server/engine/writer.h"
 
 #include "server/engine/clock.h"
+#include "server/engine/thread.h"
 
 #include <sched.h>
 
@@ -41,12 +42,14 @@ soma_writer_start(soma_writer *writer, soma_error *err)
     *writer = (soma_writer){.running = true};
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->changed, NULL);
-    if (!pthread_create(&writer->thread, NULL, writer_main, writer))
+    soma_status status =
+        soma_thread_start(&writer->thread, "writer", writer_main, writer, err);
+    if (!status)
         return SOMA_OK;
     pthread_cond_destroy(&writer->changed);
     pthread_mutex_destroy(&writer->lock);
     writer->running = false;
-    return soma_error_memory(err, "a writer's thread");
+    return status;
 }
 
 void

@@ -83,29 +83,42 @@ clocks_may_jump(void **state)
     shimmed_check_journal();
 }
 
+/* Until it has ended, without a rest. */
 static void
-a_lost_worker_ends_the_program(void **state)
+lose(int kind, const char *path, const char *event)
 {
     int status = 0;
-    (void)state;
-    if (!shim)
-        return;
     *shim = (struct shim){.fail_at = 1, .error = SHIM_EXIT};
-    shim->kinds = SHIM_WAIT;
+    shim->kinds = kind;
     for (int i = 0; i < 300 && waitpid(shimmed.pid, &status, WNOHANG) == 0;
          i++) {
-        CURL *curl = curl_easy_init(); /* so that they have no rest */
-        answer a =
-            ask_over(curl, &shimmed, NULL, "/healthz", NULL, NULL, 0, NULL);
+        static unsigned char x[28 * 28];
+        CURL *curl = curl_easy_init();
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT, 5L);
+        answer a = ask_over(curl, &shimmed, NULL, path,
+                            "application/octet-stream", x, sizeof x, NULL);
         free_answer(&a);
         curl_easy_cleanup(curl);
         usleep(10000);
     }
     *shim = (struct shim){0};
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    assert_true(shimmed_said("worker-lost"));
+    assert_true(shimmed_said(event));
     unlink(shimmed.log);
     shimmed_start();
+}
+
+static void
+a_lost_thread_ends_the_program(void **state)
+{
+    (void)state;
+    if (!shim)
+        return;
+    lose(SHIM_WAIT, "/healthz", "worker-lost");
+    /* The trainer makes the journal, its writer appends to it. */
+    lose(SHIM_SYNC, "/models/fashion/train?label=1", "trainer-lost");
+    assert_int_equal(shimmed_try(shimmed_attempt("train"), (fault){0}), 200);
+    lose(SHIM_SYNC, "/models/fashion/train?label=1", "writer-lost");
 }
 
 int
@@ -117,7 +130,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_call_may_fail, shimmed_set_up,
                                         shimmed_tear_down),
-        cmocka_unit_test_setup_teardown(a_lost_worker_ends_the_program,
+        cmocka_unit_test_setup_teardown(a_lost_thread_ends_the_program,
                                         shimmed_set_up, shimmed_tear_down),
         cmocka_unit_test_setup_teardown(clocks_may_jump, shimmed_set_up,
                                         shimmed_tear_down),

@@ -4,7 +4,7 @@
 #     make_journal.sh SOMA FASHION_MNIST OUT.db
 #
 # A net of two layers with a base memory of Fashion-MNIST's pictures (MIT,
- taught, taught the shipped samples over two
+# LICENSE.fashion-mnist), taught the shipped samples over two
 # starts with different settings, with keys, checkpoints, a step back and one
 # forth. tests/cli.sh replays it with every later version: a journal must still
 # be read, and lead to the same bits.
