@@ -94,14 +94,6 @@ teach(const char *id, int label)
                      json_pack("{s:s, s:i}", "id", id, "label", label));
 }
 
-static void
-expect_ok(answer a)
-{
-    if (a.status != 200)
-        fail_msg("status %ld: %s", a.status, a.body ? a.body : "");
-    free_answer(&a);
-}
-
 static json_int_t
 version(void)
 {

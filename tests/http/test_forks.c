@@ -65,14 +65,6 @@ tear_down(void **state)
 
 /* ---- What is asked again and again ---- */
 
-static void
-expect_ok(answer a)
-{
-    if (a.status != 200)
-        fail_msg("status %ld: %s", a.status, a.body ? a.body : "");
-    free_answer(&a);
-}
-
 static answer
 teach_as(const char *model, int image, int label, const char *query)
 {
@@ -631,14 +623,6 @@ only_forks_of_the_same_file_are_promoted(void **unused)
     expect_error(get(&s, "/models/fashion/promote"), 405, "method_not_allowed",
                  "POST");
     expect_state("fashion", before);
-}
-
-static double
-real_of(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    assert_true(json_is_number(value));
-    return json_number_value(value);
 }
 
 static void

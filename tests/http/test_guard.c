@@ -136,14 +136,6 @@ describe(const char *model)
     return json;
 }
 
-static double
-real_of(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    assert_true(json_is_number(value));
-    return json_number_value(value);
-}
-
 /* Judging goes on beside the answering: waits until it has come to that. */
 typedef bool (*condition)(const json_t *model, json_int_t number);
 
