@@ -181,7 +181,8 @@ $(BUILD)/tests/simulation/test_%: $(BUILD)/tests/simulation/test_%.o \
 
 # The store beside a real Redis, and so with the real hiredis.
 $(BUILD)/tests/simulation/test_store: $(BUILD)/tests/simulation/test_store.o \
-		$(addprefix $(BUILD)/tests/simulation/,store.o values.o script.o) \
+		$(addprefix $(BUILD)/tests/simulation/,store.o commands.o values.o \
+			script.o) \
 		$(BUILD)/tests/replicas/redis.o $(BUILD)/tests/http/server.o \
 		$(BUILD)/libsoma.a
 	@echo "  LINK  $@"

@@ -338,6 +338,14 @@ post_json(const server *s, const char *path, json_t *body)
 }
 
 void
+expect_ok(answer a)
+{
+    if (a.status != 200)
+        fail_msg("status %ld: %s", a.status, a.body ? a.body : "");
+    free_answer(&a);
+}
+
+void
 expect_error(answer a, long status, const char *code, const char *part)
 {
     if (a.status != status || !a.json ||
@@ -361,6 +369,14 @@ whole_of(const json_t *object, const char *name)
     const json_t *value = json_object_get(object, name);
     assert_true(json_is_integer(value));
     return json_integer_value(value);
+}
+
+double
+real_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
 }
 
 /* ---- Images ---- */

@@ -91,11 +91,15 @@ answer get(const server *s, const char *path);
  * what is packed. */
 answer post_json(const server *s, const char *path, json_t *body);
 
+/* Asserts that the status is 200. */
+void expect_ok(answer a);
+
 /* Asserts the status and code of an error, and that its text has `part`. */
 void expect_error(answer a, long status, const char *code, const char *part);
 
 const char *text_of(const json_t *object, const char *name);
 json_int_t whole_of(const json_t *object, const char *name);
+double real_of(const json_t *object, const char *name);
 
 /* Images of Fashion-MNIST's test set: bytes, 784 each, and labels. */
 enum { PIXELS = 784 };

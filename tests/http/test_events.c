@@ -1,6 +1,6 @@
 /* GET /events: what a page that watches the server hears. Nothing here is
  * about when it hears it: PATIENCE_MS only ends a test that failed. */
-#include "tests/http/server.h"
+#include "tests/http/keys.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -281,21 +281,13 @@ tells_of_promotions(void **state)
     leave(&l);
 }
 
-/* NAME's line goes to the file of keys, the header that shows it to `header`.
- */
+/* A new key, as the header that shows it. */
 static void
-make_key(const char *file, const char *name, const char *scopes,
-         char header[160])
+make_header(const char *file, const char *name, const char *scopes,
+            char header[160])
 {
-    char key[80] = "", path[128];
-    shell("${SOMA:-build/gcc/soma} key %s --scopes %s >>%s 2>%s/%s", name,
-          scopes, file, folder, name);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *from = fopen(path, "r");
-    assert_non_null(from);
-    assert_non_null(fgets(key, sizeof key, from));
-    fclose(from);
-    key[strcspn(key, "\n")] = '\0';
+    char key[80];
+    make_key(file, name, scopes, key);
     snprintf(header, 160, "Authorization: Bearer %s\r\n", key);
 }
 
@@ -307,8 +299,8 @@ tells_what_was_taught_to_teachers_only(void **state)
     server other;
     (void)state;
     snprintf(file, sizeof file, "%s/keys", folder);
-    make_key(file, "reader", "predict,admin", reader);
-    make_key(file, "teacher", "train", teacher);
+    make_header(file, "reader", "predict,admin", reader);
+    make_header(file, "teacher", "train", teacher);
     const char *const arguments[] = {"--default-model", "fashion", "--keys",
                                      file, NULL};
     start_server(&other, arguments);

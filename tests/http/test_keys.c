@@ -1,6 +1,6 @@
 /* Keys: who may do what, without a restart, and without a trace of the keys.
  */
-#include "tests/http/server.h"
+#include "tests/http/keys.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -12,22 +12,6 @@
 static char folder[64], file[96], log_text[1 << 16];
 static char reader[80], teacher[80], owner[80]; /* keys */
 static server s;
-
-/* Adds a key to the file. */
-static void
-make_key(const char *name, const char *scopes, char key[80])
-{
-    char path[128];
-    shell("${SOMA:-build/gcc/soma} key %s --scopes %s >>%s 2>%s/%s", name,
-          scopes, file, folder, name);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *from = fopen(path, "r");
-    assert_non_null(from);
-    assert_non_null(fgets(key, 80, from));
-    fclose(from);
-    key[strcspn(key, "\n")] = '\0';
-    assert_int_equal(strlen(key), 64);
-}
 
 static int
 set_up(void **state)
@@ -41,9 +25,9 @@ set_up(void **state)
         return 0;
     snprintf(file, sizeof file, "%s/keys", folder);
     shell("echo '# who may' >%s", file);
-    make_key("reader", "predict", reader);
-    make_key("teacher", "predict,train", teacher);
-    make_key("owner", "admin", owner);
+    make_key(file, "reader", "predict", reader);
+    make_key(file, "teacher", "predict,train", teacher);
+    make_key(file, "owner", "admin", owner);
     start_server(&s, arguments);
     return 0;
 }
@@ -218,7 +202,7 @@ the_file_changes(void **state)
     (void)state;
     if (!s.pid)
         return;
-    make_key("fresh", "predict", fresh);
+    make_key(file, "fresh", "predict", fresh);
     expect_soon("/models", fresh, 200);
     shell("grep -v '^fresh' %s >%s.new && mv %s.new %s", file, file, file,
           file);

@@ -1,6 +1,6 @@
 /* --rate-limit: each key, and each address without one, has its own bound; it
  * holds for guessed keys and unknown paths, and not for health checks. */
-#include "tests/http/server.h"
+#include "tests/http/keys.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -10,28 +10,6 @@
 
 static char file[64], first[80], second[80];
 static server s;
-
-static void
-make_key(const char *name, char key[80])
-{
-    char text[1024], before[80];
-    assert_int_equal(
-        soma_says(text, sizeof text, "key %s --scopes predict", name), 0);
-    snprintf(before, sizeof before, "%s predict ", name);
-    const char *line = strstr(text, before);
-    assert_non_null(line);
-    FILE *to = fopen(file, "a");
-    assert_non_null(to);
-    fprintf(to, "%.*s\n", (int)strcspn(line, "\n"), line);
-    fclose(to);
-    const char *shown = text; /* alone in its line, which may be either */
-    while (strspn(shown, "0123456789abcdef") != 64) {
-        shown = strchr(shown, '\n');
-        assert_non_null(shown);
-        shown++;
-    }
-    snprintf(key, 80, "%.64s", shown);
-}
 
 /* Ones that last long after one request: no test waits for a token. */
 static int
@@ -45,8 +23,8 @@ set_up(void **state)
         return 0;
     strcpy(file, "/tmp/soma-rate-XXXXXX");
     close(mkstemp(file));
-    make_key("first", first);
-    make_key("second", second);
+    make_key(file, "first", "predict", first);
+    make_key(file, "second", "predict", second);
     start_server(&s, arguments);
     return 0;
 }

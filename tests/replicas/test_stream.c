@@ -1,7 +1,7 @@
 /* server/engine/journal.h: the contract, of the journal in Redis, and of two
  * that have it open.
  */
-#include "tests/unit/journals.h"
+#include "tests/unit/journal_calls.h"
 
 #include "tests/replicas/redis.h"
 
@@ -11,14 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static soma_error err;
 static redis_server redis;
-
-#define OK(call)                                                               \
-    do {                                                                       \
-        if ((call) != SOMA_OK)                                                 \
-            fail_msg("%s: %s", #call, err.text);                               \
-    } while (0)
 
 static int
 set_up(void **state)
@@ -51,28 +44,6 @@ create(const char *name)
     soma_journal_base base = a_base();
     OK(soma_journal_redis_create(redis.url, name, &base, &err));
     return open_one(name);
-}
-
-static void
-shut(soma_journal *j)
-{
-    j->backend->close(j);
-}
-
-static soma_journal_info
-info_of(soma_journal *j)
-{
-    soma_journal_info info;
-    OK(j->backend->info(j, &info, &err));
-    return info;
-}
-
-static uint64_t
-read_all(soma_journal *j, uint64_t after)
-{
-    uint64_t count = 0;
-    OK(j->backend->read(j, after, UINT64_MAX, visit_sample, &count, &err));
-    return count;
 }
 
 static void

@@ -62,10 +62,13 @@ void store_remove(store *s, text key);
 
 /* Answers a command; the reply is to be freed by freeReplyObject. */
 redisReply *store_do(store *s, int count, const text *words);
-/* The same from within a script, and without a place in the log. */
-redisReply *store_call(store *s, int count, const text *words);
 /* Forgets the last `lost` commands that have written. */
 void store_lose(store *s, int lost);
+
+/* ---- commands.c ---- */
+
+/* As store_do, from within a script, and without a place in the log. */
+redisReply *store_call(store *s, int count, const text *words);
 
 /* ---- values.c ---- */
 
