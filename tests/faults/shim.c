@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -53,14 +54,20 @@ is_hit(int kind)
     return true;
 }
 
+#pragma weak __asan_handle_no_return
+void __asan_handle_no_return(void);
+
 /* Of calls that cannot be short. */
 static bool
 fails(int kind)
 {
     if (!is_hit(kind))
         return false;
-    if (shim->error == SHIM_EXIT)
+    if (shim->error == SHIM_EXIT) {
+        if (__asan_handle_no_return)
+            __asan_handle_no_return(); /* its frames end without their ends */
         pthread_exit(NULL);
+    }
     errno = shim->error;
     return true;
 }
@@ -77,13 +84,33 @@ fails_or_shortens(int kind, size_t *size)
     return false;
 }
 
-/* ---- Memory: no dlsym here, which allocates ---- */
+/* ---- Memory: no dlsym here, which allocates ----
+ *
+ * A sanitizer's library, where there is one, has the memory: it comes behind
+ * this one. In a program that has the sanitizer in itself (clang's) nothing
+ * comes by here.
+ */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *memory);
+
+#define WATCHED(name) __interceptor_##name
+#pragma weak __interceptor_malloc
+#pragma weak __interceptor_calloc
+#pragma weak __interceptor_realloc
+#pragma weak __interceptor_memalign
+#pragma weak __interceptor_free
+void *WATCHED(malloc)(size_t size);
+void *WATCHED(calloc)(size_t count, size_t size);
+void *WATCHED(realloc)(void *old, size_t size);
+void *WATCHED(memalign)(size_t alignment, size_t size);
+void WATCHED(free)(void *memory);
+
+#define TAKE(name, ...)                                                        \
+    (WATCHED(name) ? WATCHED(name)(__VA_ARGS__) : __libc_##name(__VA_ARGS__))
 
 static void *
 counted(void *memory)
@@ -96,13 +123,13 @@ counted(void *memory)
 void *
 malloc(size_t size)
 {
-    return fails(SHIM_MEMORY) ? NULL : counted(__libc_malloc(size));
+    return fails(SHIM_MEMORY) ? NULL : counted(TAKE(malloc, size));
 }
 
 void *
 calloc(size_t count, size_t size)
 {
-    return fails(SHIM_MEMORY) ? NULL : counted(__libc_calloc(count, size));
+    return fails(SHIM_MEMORY) ? NULL : counted(TAKE(calloc, count, size));
 }
 
 void *
@@ -110,14 +137,13 @@ realloc(void *old, size_t size)
 {
     if (!old)
         return malloc(size);
-    return fails(SHIM_MEMORY) ? NULL : __libc_realloc(old, size);
+    return fails(SHIM_MEMORY) ? NULL : TAKE(realloc, old, size);
 }
 
 void *
 memalign(size_t alignment, size_t size)
 {
-    return fails(SHIM_MEMORY) ? NULL
-                              : counted(__libc_memalign(alignment, size));
+    return fails(SHIM_MEMORY) ? NULL : counted(TAKE(memalign, alignment, size));
 }
 
 void *
@@ -141,7 +167,16 @@ free(void *memory)
 {
     if (memory)
         __atomic_sub_fetch(&shim->live, 1, __ATOMIC_RELAXED);
-    __libc_free(memory);
+    TAKE(free, memory);
+}
+
+/* A sanitizer's would not come by here. */
+char *
+strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    return copy ? memcpy(copy, text, size) : NULL;
 }
 
 /* ---- Sockets ----

@@ -57,8 +57,6 @@ each_call_may_fail(void **state)
     static const char *const names[] = {"bytes", "train", "load"};
     int count = 0;
     (void)state;
-    if (!shim)
-        return;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int e = 0; e < 5 && rows[i].errors[e]; e++)
             for (int k = 0; k < 3; k++)
@@ -82,8 +80,6 @@ clocks_may_jump(void **state)
 {
     static const int64_t jumps[] = {86400, -86400, 1000000000, 0};
     (void)state;
-    if (!shim)
-        return;
     for (int monotonic = 0; monotonic < 2; monotonic++)
         for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++) {
             shim->monotonic = monotonic;
@@ -100,8 +96,6 @@ a_lost_worker_ends_the_program(void **state)
 {
     int status = 0;
     (void)state;
-    if (!shim)
-        return;
     *shim = (struct shim){.fail_at = 1, .error = SHIM_EXIT};
     shim->kinds = SHIM_WAIT;
     for (int i = 0; i < 300 && waitpid(shimmed.pid, &status, WNOHANG) == 0;

@@ -52,7 +52,8 @@ add_request(stream *to, const char *method, const attempt *a)
                  a->header ? "\r\n" : "", a->type ? a->type : "", a->size);
     assert_true(size < (int)sizeof head);
     add(to, head, (size_t)size);
-    add(to, a->body, a->size);
+    if (a->size)
+        add(to, a->body, a->size);
 }
 
 static void
@@ -65,8 +66,7 @@ add_named(stream *to, const char *name)
 static void
 add_get(stream *to, const char *method, const char *path, const char *header)
 {
-    add_request(to, method,
-                &(attempt){.path = path, .body = "", .header = header});
+    add_request(to, method, &(attempt){.path = path, .header = header});
 }
 
 /* Of all kinds, one behind the other: bodies and none, small and large, those
@@ -233,8 +233,6 @@ answers_are_the_same(void **state)
     stream expected[2] = {0};
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         assert_int_equal(shimmed_set_up(state), 0);
-        if (!shim)
-            break;
         stream got[2] = {answers_in(&modes[i], &mixed, 1)};
         assert_true(!modes[i].kinds || shim->failed > 10000);
         got[1] = answers_in(&modes[i], &large, PIECE);
