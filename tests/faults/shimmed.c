@@ -258,6 +258,10 @@ shimmed_check_journal(void)
 
 /* ---- Requests ---- */
 
+/* jansson's buffer of a token grows where it has 15 bytes, and if it cannot one
+ * is lost: that behind a backslash. */
+#define BAD_PLACES "\"parameters\":{\"n\":1.2345678901234e+5},\"id\":\"0123456789012\\nq\","
+
 static char json[8192], infer[8192], instances[8192], npy[2048], png[8192];
 static unsigned char packed[8192];
 
@@ -335,10 +339,11 @@ shimmed_attempts(void)
     if (all[0].name)
         return all;
     size_t size = write_list(json, sizeof json, "{\"pixels\":[", "]}");
-    size_t inferred = write_list(infer, sizeof infer,
-                                 "{\"inputs\":[{\"name\":\"input\",\"shape\":"
-                                 "[1,784],\"datatype\":\"UINT8\",\"data\":[",
-                                 "]}]}");
+    size_t inferred =
+        write_list(infer, sizeof infer,
+                   "{" BAD_PLACES "\"inputs\":[{\"name\":\"input\",\"shape\":"
+                   "[1,784],\"datatype\":\"UINT8\",\"data\":[",
+                   "]}]}");
     size_t jpeg_size = write_jpeg();
     size_t listed =
         write_list(instances, sizeof instances, "{\"instances\":[[", "]]}");
