@@ -30,9 +30,13 @@ extern struct shim *shim; /* NULL before it starts, and after its end */
 int shimmed_set_up(void **state);
 int shimmed_tear_down(void **state);
 
-/* Whether the server's allocations come by the library: not where clang's
- * sanitizers are in the program; then it says NOT TESTED. */
+/* Whether the server's allocations come by the library, and quickly: not where
+ * clang's sanitizers are in the program, nor under ThreadSanitizer; then it
+ * says NOT TESTED. */
 bool shimmed_has_memory(void);
+
+/* Whether a sanitizer looks for what leaked, at the server's end. */
+bool shimmed_finds_leaks(void);
 
 void shimmed_start(void);
 

@@ -86,7 +86,8 @@ each_allocation_may_fail(void **state)
         if (only && strcmp(a->name, only))
             continue;
         int refused = 0;
-        fail_each(a, 0, &refused); /* buffers that stay have grown */
+        if (!shimmed_finds_leaks())
+            fail_each(a, 0, &refused); /* buffers that stay have grown */
         int before = taken();
         int count = fail_each(a, 0, &refused);
         int more = taken() - before;
@@ -94,7 +95,7 @@ each_allocation_may_fail(void **state)
         print_message("%s: %d allocations failed, %d answers 503, %d more "
                       "pieces taken\n",
                       a->name, count, refused, more);
-        assert_true(more < LEAK);
+        assert_true(more < LEAK || shimmed_finds_leaks());
     }
     shimmed_check_journal();
 }
