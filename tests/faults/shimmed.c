@@ -51,6 +51,8 @@ preload_library(void)
     snprintf(options, sizeof options, "%s:%s", old ? old : "", order);
     if (!old || !strstr(old, order))
         setenv("ASAN_OPTIONS", options, 1);
+    setenv("LSAN_OPTIONS",
+           "print_suppressions=0:suppressions=tests/faults/lsan.supp", 0);
     setenv("LD_PRELOAD", library(), 1);
 }
 
