@@ -56,9 +56,11 @@ load(const char *text, size_t size, size_t flags, json_error_t *error)
 static const char *
 end_of_token(const char *at, const char *end, bool *matters)
 {
+    static const char ends[] = {'"', ' ', '\t', '\r', '\n', '{',
+                                '}', '[', ']',  ':',  ','};
     *matters = *at != '"';
     if (*matters) {
-        while (at < end && !memchr("\" \t\r\n{}[]:,", *at, 11))
+        while (at < end && !memchr(ends, *at, sizeof ends))
             at++;
         return at;
     }
@@ -117,8 +119,9 @@ load_behind(size_t longest, const char *text, size_t size, size_t flags,
     if (!all)
         return NULL;
     memset(all, ' ', before);
-    memcpy(all, "[\"", 2);
-    memcpy(all + before - 2, "\",", 2);
+    all[0] = '[';
+    all[1] = all[before - 2] = '"';
+    all[before - 1] = ',';
     memcpy(all + before, text, size);
     all[before + size] = ']';
     json_t *list = load(all, before + size + 1, flags, error);
