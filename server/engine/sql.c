@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -365,6 +366,17 @@ soma_sql_word(soma_sql *sql, const char *text, char *word, size_t size,
     return status;
 }
 
+/* A page that could not be read is told of as a damaged one, too. */
+static bool
+is_unread(const char *found)
+{
+    static const char coded[] = "error code=";
+    const char *code = strstr(found, coded);
+    return strstr(found, "failed to get page") ||
+           (code &&
+            (strtol(code + sizeof coded - 1, NULL, 10) & 0xff) == SQLITE_IOERR);
+}
+
 soma_status
 soma_sql_verify(soma_sql *sql, bool quick, soma_error *err)
 {
@@ -377,8 +389,9 @@ soma_sql_verify(soma_sql *sql, bool quick, soma_error *err)
         return status;
     if (is_short)
         return soma_error_memory(err, "checking a journal");
-    return soma_error_set(err, SOMA_E_FORMAT, "%s: damaged: %s", sql->path,
-                          found);
+    bool unread = is_unread(found);
+    return soma_error_set(err, unread ? SOMA_E_IO : SOMA_E_FORMAT, "%s: %s%s",
+                          sql->path, unread ? "" : "damaged: ", found);
 }
 
 int64_t
