@@ -44,18 +44,38 @@ printf '%s\n' $code | xargs -P2 -n4 sh -c 'clang-tidy --quiet \
     --warnings-as-errors="*" --checks="$0" "$@" -- -std=gnu11 '"${CPPFLAGS:-}"' \
     2>/dev/null' "$checks" || bad=1
 
-# gcc's analyzer: double frees, uses after free, files left open, values never
-# set, jumps out of signal handlers... Off is what it gets wrong in every file,
-# since it sees one at a time: a malloc'ed pointer that was stored in the
-# caller's struct is no leak, and what soma_error_memory returns is not 0, so
-# that no NULL gets past it. LeakSanitizer and tests of failing allocations
-# watch those.
-# shellcheck disable=SC2086
-printf '%s\n' $code | xargs -P2 -n1 sh -c 'gcc -std=gnu11 '"${CPPFLAGS:-}"' \
-    -O1 -Werror -fanalyzer -Wno-analyzer-malloc-leak \
-    -Wno-analyzer-null-dereference -Wno-analyzer-possible-null-dereference \
-    -Wno-analyzer-null-argument -Wno-analyzer-possible-null-argument \
-    -c -o /dev/null "$0"' || bad=1
+# gcc's analyzer: double frees, leaks, uses after free, NULL, files left open,
+# values never set, jumps out of signal handlers... It sees one file at a time,
+# and loses what is in a struct behind a pointer. So off is, file by file, what
+# was looked at and is wrong: a malloc'ed pointer that was stored in the
+# caller's struct is no leak; a pointer is there by what the caller has looked
+# at, or by another field of its struct. LeakSanitizer and tests of failing
+# allocations watch those.
+stored="core/io/classes.c core/io/dataset_cifar10.c core/io/dataset_folder.c
+core/io/onnx_layers.c core/io/safetensors.c server/engine/fit_team.c
+server/engine/journal_memory.c server/engine/metrics_models.c
+server/engine/redis_address.c"
+there="core/io/checkpoint.c core/io/onnx_affine.c core/io/onnx_fold.c
+core/io/onnx_graph.c core/io/onnx_input.c core/io/onnx_layers.c core/sgd.c
+server/engine/journal_sqlite_records.c server/engine/trainer_learn.c
+server/options.c server/web/api_models.c"
+given="server/engine/redis.c server/web/api_train.c server/web/document.c"
+for file in $code; do
+    off=
+    case " $(echo $stored) " in *" $file "*)
+        off="$off -Wno-analyzer-malloc-leak" ;;
+    esac
+    case " $(echo $there) " in *" $file "*)
+        off="$off -Wno-analyzer-null-dereference" ;;
+    esac
+    case " $(echo $given) " in *" $file "*)
+        off="$off -Wno-analyzer-null-argument" ;;
+    esac
+    # That one defines what the header has macros for.
+    [ "$file" = core/status.c ] || off="$off -include tests/analyzer.h"
+    echo "$off $file"
+done | xargs -P2 -L1 gcc -std=gnu11 ${CPPFLAGS:-} -O1 -Werror -fanalyzer \
+    -c -o /dev/null || bad=1
 git ls-files '*.sh' .ci/run | xargs shellcheck -S warning || bad=1
 sh tests/layers.sh "${BUILD:-build/gcc}" || bad=1
 exit $bad

@@ -14,7 +14,9 @@ static char *
 decode(const char *text, size_t size)
 {
     char *copy = malloc(size + 1), *to = copy;
-    for (size_t i = 0; copy && i < size; i++) {
+    if (!copy)
+        return NULL;
+    for (size_t i = 0; i < size; i++) {
         bool three = text[i] == '%' && i + 2 < size;
         int high = three ? soma_hex_value(text[i + 1]) : -1;
         int low = three ? soma_hex_value(text[i + 2]) : -1;
@@ -22,8 +24,7 @@ decode(const char *text, size_t size)
         *to++ = coded ? (char)(high * 16 + low) : text[i];
         i += coded ? 2 : 0;
     }
-    if (copy)
-        *to = '\0';
+    *to = '\0';
     return copy;
 }
 

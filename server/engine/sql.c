@@ -7,10 +7,48 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { BUSY_MS = 5000 };
+
+/* ---- Memory ----
+ *
+ * The check for damage tells of a page that there was no memory for as of a
+ * damaged one, mostly without a code. So it is asked of SQLite's allocations
+ * whether there was none, on this thread.
+ */
+
+static _Thread_local bool is_short;
+static sqlite3_mem_methods plain;
+
+static void *
+take(int size)
+{
+    void *memory = plain.xMalloc(size);
+    is_short = is_short || !memory;
+    return memory;
+}
+
+static void *
+resize(void *old, int size)
+{
+    void *memory = plain.xRealloc(old, size);
+    is_short = is_short || !memory;
+    return memory;
+}
+
+/* Before SQLite is used for anything else. */
+__attribute__((constructor)) static void
+watch_memory(void)
+{
+    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &plain);
+    sqlite3_mem_methods watched = plain;
+    watched.xMalloc = take;
+    watched.xRealloc = resize;
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &watched);
+}
 
 /* ---- Errors ---- */
 
@@ -328,34 +366,32 @@ soma_sql_word(soma_sql *sql, const char *text, char *word, size_t size,
     return status;
 }
 
-/* A page that there was no memory for is reported like damage. */
+/* A page that could not be read is told of as a damaged one, too. */
 static bool
-is_memory(const char *found)
+is_unread(const char *found)
 {
-    char code[32];
-    const int codes[] = {SQLITE_NOMEM, SQLITE_IOERR_NOMEM};
-    const char *end = strstr(found, "error code=");
-    for (size_t i = 0; end && i < sizeof codes / sizeof *codes; i++) {
-        snprintf(code, sizeof code, "error code=%d", codes[i]);
-        if (!strcmp(end, code))
-            return true;
-    }
-    return !found[0];
+    static const char coded[] = "error code=";
+    const char *code = strstr(found, coded);
+    return strstr(found, "failed to get page") ||
+           (code &&
+            (strtol(code + sizeof coded - 1, NULL, 10) & 0xff) == SQLITE_IOERR);
 }
 
 soma_status
 soma_sql_verify(soma_sql *sql, bool quick, soma_error *err)
 {
     char found[200];
+    is_short = false;
     soma_status status = soma_sql_word(
         sql, quick ? "PRAGMA quick_check(1)" : "PRAGMA integrity_check(1)",
         found, sizeof found, err);
     if (status || !strcmp(found, "ok"))
         return status;
-    if (is_memory(found))
+    if (is_short)
         return soma_error_memory(err, "checking a journal");
-    return soma_error_set(err, SOMA_E_FORMAT, "%s: damaged: %s", sql->path,
-                          found);
+    bool unread = is_unread(found);
+    return soma_error_set(err, unread ? SOMA_E_IO : SOMA_E_FORMAT, "%s: %s%s",
+                          sql->path, unread ? "" : "damaged: ", found);
 }
 
 int64_t

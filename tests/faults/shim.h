@@ -23,8 +23,10 @@ enum {
 
 /* In place of an errno. */
 enum {
-    SHIM_SHORT = -1, /* one byte is read or written, if more were asked for */
+    SHIM_SHORT = -1, /* `most` bytes are read or written, if more were asked
+                        for */
     SHIM_EXIT = -2,  /* the thread ends */
+    SHIM_DRIP = -3,  /* of sockets: EAGAIN and `most` bytes by turns */
 };
 
 struct shim {
@@ -33,6 +35,9 @@ struct shim {
     int fail_at;   /* the n-th fails; 0: none */
     int run;       /* how many after it do too */
     int error;     /* errno, or one of the above */
+    int most;      /* bytes that a short call moves; 0 is 1 */
+    int buffer;    /* SO_SNDBUF of connections that come in; 0: as it is */
+    int full;      /* calls that a full buffer of the kernel's made short */
     int failed;    /* how many did */
     int64_t live;  /* pieces of memory that are taken */
     int64_t jump;  /* seconds that clocks are ahead, or behind */

@@ -28,15 +28,43 @@ library(void)
     return path ? path : "build/gcc/tests/faults/shim.so";
 }
 
-bool
-shimmed_is_possible(void)
+static bool
+is_built_with(const char *sanitizer)
 {
     const char *program = getenv("SOMA");
-    bool watched = program && strstr(program, "-address");
-    watched = watched || (program && strstr(program, "-thread"));
-    if (!watched && access(library(), R_OK) == 0)
+    return program && strstr(program, sanitizer);
+}
+
+bool
+shimmed_finds_leaks(void)
+{
+    return is_built_with("-address");
+}
+
+/* It comes before a sanitizer's library, which takes that for a mistake. */
+static void
+preload_library(void)
+{
+    static const char order[] = "verify_asan_link_order=0";
+    char options[512];
+    const char *old = getenv("ASAN_OPTIONS");
+    snprintf(options, sizeof options, "%s:%s", old ? old : "", order);
+    if (!old || !strstr(old, order))
+        setenv("ASAN_OPTIONS", options, 1);
+    setenv("LSAN_OPTIONS",
+           "print_suppressions=0:suppressions=tests/faults/lsan.supp", 0);
+    setenv("LD_PRELOAD", library(), 1);
+}
+
+bool
+shimmed_has_memory(void)
+{
+    bool counted = __atomic_load_n(&shim->live, __ATOMIC_SEQ_CST) > 0;
+    if (counted && !is_built_with("-thread"))
         return true;
-    print_message("NOT TESTED: failing calls, in a build with sanitizers\n");
+    print_message("NOT TESTED: failing allocations, where %s\n",
+                  counted ? "threads are watched: it takes minutes"
+                          : "the sanitizer's are in the program itself");
     return false;
 }
 
@@ -50,7 +78,7 @@ shimmed_start(void)
     snprintf(data, sizeof data, "%s/data", folder);
     snprintf(file, sizeof file, "%s/shim", folder);
     setenv("SOMA_SHIM", file, 1);
-    setenv("LD_PRELOAD", library(), 1);
+    preload_library();
     start_server(&shimmed, arguments);
     unsetenv("LD_PRELOAD");
     wait_until_ready(&shimmed);
@@ -62,8 +90,6 @@ shimmed_set_up(void **state)
     char path[96], command[640];
     const char *models = getenv("SOMA_MODELS");
     (void)state;
-    if (!shimmed_is_possible())
-        return 0;
     recorded = 0;
     strcpy(folder, "/tmp/soma-faults-XXXXXX");
     if (!mkdtemp(folder))
@@ -224,7 +250,10 @@ void
 shimmed_check_journal(void)
 {
     answer before = model_now();
-    kill_server(&shimmed);
+    if (shimmed_finds_leaks())
+        assert_int_equal(stop_server(&shimmed), 0);
+    else
+        kill_server(&shimmed);
     shimmed_start();
     answer after = model_now();
     assert_int_equal(whole_of(before.json, "version"),
@@ -238,6 +267,11 @@ shimmed_check_journal(void)
 }
 
 /* ---- Requests ---- */
+
+/* jansson's buffer of a token grows where it has 15 bytes, and if it cannot one
+ * is lost: that behind a backslash. */
+#define BAD_PLACES                                                             \
+    "\"parameters\":{\"n\":1.2345678901234e+5},\"id\":\"0123456789012\\nq\","
 
 static char json[8192], infer[8192], instances[8192], npy[2048], png[8192];
 static unsigned char packed[8192];
@@ -316,10 +350,11 @@ shimmed_attempts(void)
     if (all[0].name)
         return all;
     size_t size = write_list(json, sizeof json, "{\"pixels\":[", "]}");
-    size_t inferred = write_list(infer, sizeof infer,
-                                 "{\"inputs\":[{\"name\":\"input\",\"shape\":"
-                                 "[1,784],\"datatype\":\"UINT8\",\"data\":[",
-                                 "]}]}");
+    size_t inferred =
+        write_list(infer, sizeof infer,
+                   "{" BAD_PLACES "\"inputs\":[{\"name\":\"input\",\"shape\":"
+                   "[1,784],\"datatype\":\"UINT8\",\"data\":[",
+                   "]}]}");
     size_t jpeg_size = write_jpeg();
     size_t listed =
         write_list(instances, sizeof instances, "{\"instances\":[[", "]]}");

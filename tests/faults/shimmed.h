@@ -23,16 +23,20 @@ typedef struct fault {
 } fault;
 
 extern server shimmed;
-extern struct shim *shim; /* NULL: no library could be preloaded */
+extern struct shim *shim; /* NULL before it starts, and after its end */
 
 /* For cmocka: makes the folders and starts; stops and removes them. The log is
  * shown if the server does not end well. */
 int shimmed_set_up(void **state);
 int shimmed_tear_down(void **state);
 
-/* Whether a library can be preloaded: not into a sanitizer's build; then it
+/* Whether the server's allocations come by the library, and quickly: not where
+ * clang's sanitizers are in the program, nor under ThreadSanitizer; then it
  * says NOT TESTED. */
-bool shimmed_is_possible(void);
+bool shimmed_has_memory(void);
+
+/* Whether a sanitizer looks for what leaked, at the server's end. */
+bool shimmed_finds_leaks(void);
 
 void shimmed_start(void);
 
@@ -47,7 +51,8 @@ const attempt *shimmed_attempts(void);
 const attempt *shimmed_attempt(const char *name);
 
 /* Kills it, and starts it again: all examples that shimmed_try saw answered are
- * there, and the weights are the same, bit for bit. */
+ * there, and the weights are the same, bit for bit. Where leaks are looked for,
+ * it is not killed, so that they are. */
 void shimmed_check_journal(void);
 
 /* Its log so far holds this text. */

@@ -13,27 +13,39 @@
 
 enum { MOST = 6 }; /* calls of a kind that are tried one by one */
 
+/* Sockets that have less, or no room, for a moment are no trouble at all. */
+static bool
+is_harmless(fault f)
+{
+    return (f.kinds & (SHIM_RECV | SHIM_SEND)) &&
+           (f.error == EAGAIN || f.error == SHIM_SHORT);
+}
+
 /* 200; 503 and 507 of what could not be written; 0: the connection ended. */
 static void
 expect_allowed(const attempt *a, const char *name, fault f)
 {
     long status = shimmed_try(a, f);
+    if (is_harmless(f))
+        assert_int_equal(status, 200);
     if (status && status != 200 && status != 503 && status != 507)
         fail_msg("%s, %s %d with %d: %ld", a->name, name, f.at, f.error,
                  status);
 }
 
-/* Sockets do not block, and so say neither EINTR nor less than they have. */
+/* Sockets do not block, and so do not say EINTR. */
 static void
 each_call_may_fail(void **state)
 {
     static const struct {
         const char *name;
-        int kind, errors[4];
+        int kind, errors[5];
     } rows[] = {
-        {"recv", SHIM_RECV, {ENOMEM, ECONNRESET, ETIMEDOUT}},
-        {"send", SHIM_SEND, {ENOMEM, EPIPE, ECONNRESET}},
-        {"accept4", SHIM_ACCEPT, {ECONNABORTED}},
+        {"recv",
+         SHIM_RECV,
+         {ENOMEM, ECONNRESET, ETIMEDOUT, EAGAIN, SHIM_SHORT}},
+        {"send", SHIM_SEND, {ENOMEM, EPIPE, ECONNRESET, EAGAIN, SHIM_SHORT}},
+        {"accept4", SHIM_ACCEPT, {ECONNABORTED, EAGAIN, EPROTO, ENOBUFS}},
         {"epoll_wait", SHIM_WAIT, {EINTR}},
         {"open", SHIM_OPEN, {EMFILE, ENOMEM, EIO, EINTR}},
         {"read", SHIM_READ, {EINTR, EIO, SHIM_SHORT}},
@@ -45,10 +57,8 @@ each_call_may_fail(void **state)
     static const char *const names[] = {"bytes", "train", "load"};
     int count = 0;
     (void)state;
-    if (!shim)
-        return;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        for (int e = 0; e < 4 && rows[i].errors[e]; e++)
+        for (int e = 0; e < 5 && rows[i].errors[e]; e++)
             for (int k = 0; k < 3; k++)
                 for (int n = 1; n <= MOST; n++) {
                     fault f = {rows[i].kind, .at = n,
@@ -70,8 +80,6 @@ clocks_may_jump(void **state)
 {
     static const int64_t jumps[] = {86400, -86400, 1000000000, 0};
     (void)state;
-    if (!shim)
-        return;
     for (int monotonic = 0; monotonic < 2; monotonic++)
         for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++) {
             shim->monotonic = monotonic;
@@ -112,8 +120,6 @@ static void
 a_lost_thread_ends_the_program(void **state)
 {
     (void)state;
-    if (!shim)
-        return;
     lose(SHIM_WAIT, "/healthz", "worker-lost");
     /* The trainer makes the journal, its writer appends to it. */
     lose(SHIM_SYNC, "/models/fashion/train?label=1", "trainer-lost");

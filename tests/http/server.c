@@ -155,10 +155,13 @@ stop_server(server *s)
         return 0;
     kill(s->pid, SIGTERM);
     int code = exit_code(s->pid);
-    if (code != 0) {
-        char text[8192];
-        read_log(s, text, sizeof text);
-        print_message("exit code %d\n%s\n", code, text);
+    if (code != 0) { /* the end: that is where sanitizers report */
+        char command[128];
+        snprintf(command, sizeof command, "tail -c 16000 %s", s->log);
+        print_message("exit code %d\n", code);
+        fflush(stdout);
+        if (system(command))
+            print_message("no log\n");
     }
     unlink(s->log);
     s->pid = 0;
