@@ -1,24 +1,54 @@
 #include "core/io/json_memory.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
-static _Thread_local bool is_short;
+/* jansson's scanner (2.14) goes on when the room of a token cannot grow. Then a
+ * string may lack its end, behind which it reads on; and a number may, which
+ * ends the program. So while it parses, nothing is given any more once memory
+ * was short, by which it soon ends; but what a token grows to, a power of two,
+ * is lent until then. What was parsed is dropped, and so nothing lent is left.
+ */
+enum { LENT = 4096, MOST_LENT = LENT / 2, ALIGNMENT = 16 };
+
+static _Thread_local bool is_short, is_parsing, is_refused;
+static _Thread_local _Alignas(ALIGNMENT) unsigned char lent[LENT];
+static _Thread_local size_t lent_size;
+
+static void *
+lend(size_t size)
+{
+    bool grows = size >= ALIGNMENT && (size & (size - 1)) == 0;
+    if (is_refused || !grows || size > MOST_LENT || size > LENT - lent_size) {
+        is_refused = true;
+        return NULL;
+    }
+    lent_size += size;
+    return lent + lent_size - size;
+}
 
 static void *
 allocate(size_t size)
 {
-    void *memory = malloc(size);
-    if (!memory)
-        is_short = true;
-    return memory;
+    void *memory = is_parsing && is_short ? NULL : malloc(size);
+    if (memory)
+        return memory;
+    is_short = true;
+    return is_parsing ? lend(size) : NULL;
+}
+
+static void
+release(void *memory)
+{
+    unsigned char *at = memory;
+    if (at < lent || at >= lent + LENT)
+        free(memory);
 }
 
 /* Before there is any thread. What was taken until then may be freed after. */
 __attribute__((constructor)) static void
 watch(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, release);
 }
 
 void
@@ -31,4 +61,20 @@ bool
 soma_json_memory_short(void)
 {
     return is_short;
+}
+
+json_t *
+soma_json_load(const char *text, size_t size, size_t flags, json_error_t *error)
+{
+    soma_json_memory_begin();
+    is_parsing = true;
+    is_refused = false;
+    lent_size = 0;
+    json_t *json = json_loadb(text, size, flags, error);
+    if (is_short) {
+        json_decref(json);
+        json = NULL;
+    }
+    is_parsing = false;
+    return json;
 }

@@ -7,6 +7,7 @@
 #ifndef SOMA_CORE_IO_JSON_MEMORY_H
 #define SOMA_CORE_IO_JSON_MEMORY_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 /* What follows is asked about. */
@@ -14,5 +15,10 @@ void soma_json_memory_begin(void);
 
 /* Since then. */
 bool soma_json_memory_short(void);
+
+/* As json_loadb, which may leave letters out in silence where memory is short:
+ * NULL then, and soma_json_memory_short tells. */
+json_t *soma_json_load(const char *text, size_t size, size_t flags,
+                       json_error_t *error);
 
 #endif

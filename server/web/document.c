@@ -299,8 +299,7 @@ soma_document_parse(const char *text, size_t size, soma_floats *floats,
                                 "the body is not JSON: it has a NUL byte");
     if (!status) {
         json_error_t error;
-        soma_json_memory_begin();
-        document->json = json_loadb(l.out ? l.out : "", l.used, 0, &error);
+        document->json = soma_json_load(l.out ? l.out : "", l.used, 0, &error);
         if (!document->json && soma_json_memory_short())
             status = soma_error_memory(err, "a document");
         else if (!document->json)
