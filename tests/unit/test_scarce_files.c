@@ -301,6 +301,7 @@ datasets(void **state)
     const source sources[] = {
         {"idx", {.split = SOMA_SPLIT_TRAIN}},
         {"a-images-idx2-ubyte", {.split = SOMA_SPLIT_TRAIN}},
+        {"cifar", {.split = SOMA_SPLIT_TRAIN}},
         {"named.csv", {.label_column = "kind"}},
         {"named.csv", {.label_column = "kind", .classes = &classes}},
         {"quoted.csv", {.split = SOMA_SPLIT_TRAIN}},
