@@ -56,22 +56,29 @@ exhaust_try(const char *name, exhaust_work *work, const void *about, int n,
     return failed;
 }
 
-/* All of them; returns how many. Work that fails for another reason may do so
- * still. */
+/* The first and then each `step`-th, to the last; returns how many there are,
+ * to within a step. Work that fails for another reason may do so still. */
 static inline int
-exhaust(const char *name, exhaust_work *work, const void *about)
+exhaust_some(const char *name, exhaust_work *work, const void *about, int step)
 {
     soma_error otherwise = {SOMA_OK, ""};
     uint32_t good = 0;
-    int n = 0;
+    int n = 1;
     scarce_start(INT_MAX, 0);
     soma_status status = work(about, &good, &otherwise);
     scarce_stop();
     otherwise.status = status;
     assert_int_not_equal(status, SOMA_E_MEMORY);
-    while (exhaust_try(name, work, about, ++n, 0, &otherwise, good))
+    for (; exhaust_try(name, work, about, n, 0, &otherwise, good); n += step)
         exhaust_try(name, work, about, n, INT_MAX - n, &otherwise, good);
     return n - 1;
+}
+
+/* All of them. */
+static inline int
+exhaust(const char *name, exhaust_work *work, const void *about)
+{
+    return exhaust_some(name, work, about, 1);
 }
 
 #endif

@@ -12,7 +12,7 @@
 typedef int filter(const struct dirent *entry);
 typedef int compare(const struct dirent **a, const struct dirent **b);
 
-static atomic_int fail_at, fail_run, calls, failed;
+static atomic_int fail_at, asked, fail_run, calls, failed;
 static atomic_long live;
 
 void *__real_malloc(size_t size);
@@ -46,7 +46,7 @@ scarce_start(int n, int run)
 {
     calls = failed = 0;
     fail_run = run;
-    fail_at = n;
+    fail_at = asked = n;
 }
 
 int
@@ -54,6 +54,12 @@ scarce_stop(void)
 {
     fail_at = 0;
     return failed;
+}
+
+void
+scarce_again(void)
+{
+    fail_at = asked;
 }
 
 long

@@ -15,6 +15,9 @@ void scarce_start(int n, int run);
 /* Ends that. How many allocations have failed since the start. */
 int scarce_stop(void);
 
+/* Takes it up where it was stopped. */
+void scarce_again(void);
+
 /* Pieces of memory that are taken. */
 long scarce_live(void);
 
