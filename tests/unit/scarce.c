@@ -139,7 +139,7 @@ __wrap_strdup(const char *text)
     return __wrap_strndup(text, strlen(text));
 }
 
-static int
+static int __attribute__((format(printf, 2, 0)))
 print(char **text, const char *format, va_list arguments)
 {
     if (fails())

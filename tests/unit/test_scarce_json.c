@@ -93,10 +93,10 @@ static void
 documents(void **state)
 {
     static const char *const texts[] = {
-        "{\"pixels\": [0, 1, 2.5], \"label\": \"Ankle boot\", \"rate\": 0.125}",
+        "{\"pixels\": [0, 1, 2.5], \"label\": \"Ankle boot\"}",
         "{\"instances\": [[[1, 2], [3, 4]], [[5, 6], [7, 8]]], \"top_k\": 3}",
-        "{\"inputs\": [{\"name\": \"input\", \"shape\": [1, 2], \"data\": "
-        "[1e3, -0.25]}], \"id\": \"0123456789abcdef0123456789abcdef\"}",
+        "{\"id\": \"0123456789abcdef0123456789abcdef\", \"rate\": 0.125}",
+        "{\"inputs\": [{\"shape\": [1, 2], \"data\": [1e3, -0.25]}]}",
         "{\"version\": 1234567890123456}",
         "{\"pixels\": [[1, 2], [3]]}",
         "{\"pixels\": [1, 2}",
