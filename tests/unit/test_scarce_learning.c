@@ -5,6 +5,7 @@
 #include "server/engine/fit.h"
 #include "server/engine/health.h"
 #include "server/engine/recall.h"
+#include "server/engine/registry.h"
 #include "server/engine/replay.h"
 #include "server/engine/snapshot.h"
 #include "server/train_spec.h"
@@ -280,10 +281,35 @@ score(const void *about, uint32_t *sum, soma_error *err)
     return status;
 }
 
+/* A part of them would say that the others are gone. */
+static soma_status
+list_files(const void *about, uint32_t *sum, soma_error *err)
+{
+    static soma_registry registry;
+    registry.options.models = about;
+    char **files = soma_registry_files(&registry);
+    scarce_stop();
+    if (!files)
+        return soma_error_memory(err, "a list of files");
+    for (char **name = files; *name; name++)
+        *sum = exhaust_sum(*sum, *name, strlen(*name));
+    soma_registry_free_files(files);
+    return SOMA_OK;
+}
+
 static void
 parts_of_a_server(void **state)
 {
+    char models[PATH_MAX];
     (void)state;
+    scratch_folder("models");
+    scratch_text("models/a.safetensors", "");
+    scratch_text("models/b.onnx", "");
+    scratch_text("models/c.safetensors", "");
+    snprintf(models, sizeof models, "%s", scratch_path("models"));
+    assert_int_equal(exhaust("a folder", list_files, models), 4);
+    snprintf(models, sizeof models, "%s", scratch_path("models/b.onnx"));
+    assert_int_equal(exhaust("a file", list_files, models), 2);
     assert_true(exhaust("snapshots", publish, NULL) > 3);
     assert_true(exhaust("health", look, NULL) > 0);
     assert_true(exhaust("recall", remember, NULL) > 1);
