@@ -279,6 +279,15 @@ config "where a bad address is from" '{"listen": "nope"}' 2 \
 says "no such config" 2 "nowhere.json: No such file" "$soma" serve \
     --config "$dir/nowhere.json"
 
+# getaddrinfo would take the rest of 16 bits: 4464 for 70000.
+for port in 70000 -1 +1 80a; do
+    says "no port: $port" 2 "--listen: expected a port from 0 to 65535" \
+        "$soma" serve --listen "127.0.0.1:$port" --models models
+done
+says "no port of the environment" 2 "SOMA_LISTEN: expected a port from 0" \
+    env AIP_HTTP_PORT=99999 "$soma" serve --models models
+says "health of no port" 2 "expected a port from 0 to 65535" "$soma" health \
+    http://127.0.0.1:70000
 says "health without a server" 1 "" "$soma" health http://127.0.0.1:1
 says "health of nonsense" 2 "expected http://host:port" "$soma" health ftp://x
 says "version" 0 "soma 0." "$soma" version
