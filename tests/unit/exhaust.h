@@ -56,8 +56,11 @@ exhaust_try(const char *name, exhaust_work *work, const void *about, int n,
     return failed;
 }
 
-/* The first and then each `step`-th, to the last; returns how many there are,
- * to within a step. Work that fails for another reason may do so still. */
+/* The first EXHAUST_FIRST and then each `step`-th, to the last; returns how
+ * many there are, to within a step. Work that fails for another reason may do
+ * so still. */
+enum { EXHAUST_FIRST = 40 };
+
 static inline int
 exhaust_some(const char *name, exhaust_work *work, const void *about, int step)
 {
@@ -69,7 +72,8 @@ exhaust_some(const char *name, exhaust_work *work, const void *about, int step)
     scarce_stop();
     otherwise.status = status;
     assert_int_not_equal(status, SOMA_E_MEMORY);
-    for (; exhaust_try(name, work, about, n, 0, &otherwise, good); n += step)
+    for (; exhaust_try(name, work, about, n, 0, &otherwise, good);
+         n += n < EXHAUST_FIRST ? 1 : step)
         exhaust_try(name, work, about, n, INT_MAX - n, &otherwise, good);
     return n - 1;
 }
