@@ -9,7 +9,7 @@
 enum {
     RECORDS = 12,
     STATE = 900,
-    STEP = 61 /* SQLite takes thousands of pieces: some of them */
+    STEP = 97 /* SQLite takes thousands of pieces: some of them */
 };
 
 static soma_bytes good; /* the file of a journal of RECORDS records */
