@@ -145,6 +145,14 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"
 	$(Q)$(LINK) -o $@ $^ $(LIB_LIBS) -lcmocka -lm
 
+# What they allocate is counted, and fails when they say so.
+SCARCE := malloc calloc realloc aligned_alloc free strdup strndup asprintf \
+	__asprintf_chk scandir scandir64
+$(BUILD)/tests/unit/test_scarce_%: $(BUILD)/tests/unit/test_scarce_%.o \
+		$(BUILD)/tests/unit/scarce.o $(BUILD)/libsoma.a
+	@echo "  LINK  $@"
+	$(Q)$(LINK) $(SCARCE:%=-Wl,--wrap=%) -o $@ $^ $(LIB_LIBS) -lcmocka -lm
+
 $(BUILD)/tests/http/test_%: $(BUILD)/tests/http/test_%.o \
 		$(BUILD)/tests/http/server.o $(BUILD)/libsoma.a
 	@echo "  LINK  $@"

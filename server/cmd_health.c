@@ -2,6 +2,7 @@
  * check. One HTTP/1.0 request over a socket, plain or by TLS, so that the
  * image needs no HTTP client. */
 #include "server/command.h"
+#include "server/web/listen.h"
 
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -67,6 +68,10 @@ parse_url(const char *url, address *to, soma_error *err)
              colon ? colon + 1 : standard);
     snprintf(to->path, sizeof to->path, "%s",
              path[0] && path[1] ? path : "/readyz");
+    if (!soma_listen_is_port(to->port))
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "expected a port from 0 to 65535, got \"%s\"",
+                              url);
     return SOMA_OK;
 }
 

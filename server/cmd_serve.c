@@ -7,6 +7,7 @@
 #include "server/engine/thread.h"
 #include "server/serve_access.h"
 #include "server/web/http.h"
+#include "server/web/listen.h"
 #include "server/web/worker.h"
 
 #include <errno.h>
@@ -51,6 +52,10 @@ split_listen(const char *text, server *s, soma_error *err)
         strlen(colon + 1) >= sizeof s->port)
         return soma_error_set(err, SOMA_E_ARGUMENT,
                               "%s: expected HOST:PORT, got \"%s\"",
+                              origin_of(s, "listen"), s->config.listen);
+    if (!soma_listen_is_port(colon + 1))
+        return soma_error_set(err, SOMA_E_ARGUMENT,
+                              "%s: expected a port from 0 to 65535, got \"%s\"",
                               origin_of(s, "listen"), s->config.listen);
     memcpy(s->host, text, length);
     s->host[length] = '\0';

@@ -124,6 +124,42 @@ says "the same accuracy" 0 "accuracy 89.6" "$soma" evaluate \
     "$dir/back.safetensors" --dataset $fashion
 says "export to what" 2 "ends in .onnx or" "$soma" export \
     models/mnist.safetensors "$dir/x.pt"
+into() { # into NAME CODE TEXT [option...]: the state_dict is imported
+    name=$1
+    code=$2
+    text=$3
+    shift 3
+    says "import: $name" "$code" "$text" "$soma" import \
+        "$dir/net.safetensors" "$dir/x.safetensors" "$@"
+}
+into "names, 16 bits" 0 "range 0 to 1" --activation relu --f16 \
+    --classes a,b,c,d,e,f,g,h,i,"a b"
+says "names come out" 0 "a b" "$soma" inspect "$dir/x.safetensors"
+into "shape, slope and scale" 0 "range 0 to 255" --activation leaky_relu \
+    --slope 0.3 --shape 28x28 --scale 255
+says "a shape comes out" 0 "input   28x28, range 0 to 255" "$soma" inspect \
+    "$dir/x.safetensors"
+into "too few names" 2 "2 names, the model has 10 classes" --activation relu \
+    --classes a,b
+into "a name twice" 2 "name 2 is empty or stands there twice" \
+    --activation relu --classes a,a
+into "no shape" 2 '--shape: expected HxW for grey' --activation relu --shape 28
+into "another shape" 1 "expected shape [256, 756], got [256, 784]" \
+    --activation relu --shape 28x27
+into "planes" 2 "--planes and --output are for ONNX" --activation relu --planes
+into "no loss" 1 'loss: unknown loss "mse"' --activation relu --loss mse
+into "no activation" 1 'unknown activation "elu"' --activation elu
+into "nothing known" 1 "no sidecar FILE.json"
+says "import of nothing" 1 "none.onnx: No such file" "$soma" import \
+    "$dir/none.onnx" "$dir/x.safetensors"
+says "export of nothing" 1 "none.safetensors: No such file" "$soma" export \
+    "$dir/none.safetensors" "$dir/x.onnx"
+says "export to nowhere" 1 "no/such" "$soma" export models/mnist.safetensors \
+    "$dir/no/such/x.onnx"
+says "a format that is none" 2 "--format: expected onnx or pytorch, got" \
+    "$soma" export models/mnist.safetensors "$dir/x.onnx" --format h5
+says "a format by its name" 0 "bytes" "$soma" export models/neuron.safetensors \
+    "$dir/x.bin" --format onnx
 says "output of no ONNX" 2 "are for ONNX files" "$soma" import \
     "$dir/f.safetensors" "$dir/x.safetensors" --output y
 
@@ -173,6 +209,41 @@ says "divergence" 1 "try a lower learning rate" "$soma" train \
 says "no epochs without a model" 2 "--epochs 0 needs --from" "$soma" train \
     --dataset $fashion --epochs 0 --out "$dir/x.safetensors"
 
+says "a value is missing" 2 "--epochs needs a value: N" "$soma" train --epochs
+says "an argument is missing" 2 "an argument is missing; usage: soma import" \
+    "$soma" import "$dir/x"
+says "an argument more" 2 'unexpected argument "c"; usage: soma import FILE' \
+    "$soma" import a b c
+says "behind --" 1 "opening --rows=1: No such file" "$soma" inspect -- --rows=1
+says "help by a letter" 0 "usage: soma inspect MODEL" "$soma" inspect -h
+says "rows" 2 "--rows: expected a whole number, 1 to 100000, got" "$soma" \
+    inspect models/mnist.safetensors --rows=0
+says "a switch in the environment" 2 "SOMA_F16: expected true or false" \
+    env SOMA_F16=perhaps "$soma" import a b
+says "a split that is none" 2 '--split: expected train or test, got "half"' \
+    "$soma" evaluate models/fashion.safetensors --dataset $fashion --split half
+says "evaluate without a dataset" 2 "--dataset is missing" "$soma" evaluate \
+    models/fashion.safetensors
+says "evaluate no model" 1 "none.safetensors: No such file" "$soma" evaluate \
+    "$dir/none.safetensors" --dataset $fashion
+says "a key's name" 2 'letters, digits, '"'.', '_' or '-', got \"a b\"" \
+    "$soma" key 'a b'
+says "a key's scopes" 2 '--scopes: expected predict, train, admin' "$soma" \
+    key a --scopes predict,all
+says "a certificate alone" 2 "--tls-cert and --tls-key, both or none" "$soma" \
+    serve --models models --tls-cert x
+says "keys from nowhere" 1 "--keys: opening $dir/none" "$soma" serve \
+    --listen 127.0.0.1:0 --models models --keys "$dir/none"
+says "data in a file" 1 "Not a directory" "$soma" serve --listen 127.0.0.1:0 \
+    --models models --data "$dir/table.csv"
+says "Vertex's port" 2 'AIP_HTTP_PORT: expected a port, got "x"' \
+    env AIP_HTTP_PORT=x "$soma" serve --models models
+says "Vertex's route" 2 "AIP_HEALTH_ROUTE: expected a path that begins" \
+    env AIP_HEALTH_ROUTE=x "$soma" serve --models models
+says "replay nothing" 1 "none.db: No such file" "$soma" replay "$dir/none.db"
+says "export to nothing" 2 "--out is missing" "$soma" journal export \
+    "$dir/none.db"
+
 # A memory for a trained model: the weights stay.
 says "memory" 0 "the weights are as they were" "$soma" train --from "$dir/a.safetensors" --epochs 0 \
     --dataset $fashion --memory 50 --guard 20 --out "$dir/m.safetensors"
@@ -203,8 +274,17 @@ journal=$dir/data/m.db
 says "replay beside a server" 0 "$now" "$soma" replay "$journal"
 says "trim beside a server" 1 "a server is using this folder" "$soma" journal \
     trim "$journal"
+says "health" 0 "ready" "$soma" health "http://127.0.0.1:$port"
+says "health of a path" 0 "ready" "$soma" health \
+    "http://127.0.0.1:$port/healthz"
+says "health of no path" 1 "not ready: status 404" "$soma" health \
+    "http://127.0.0.1:$port/nowhere"
+says "health by TLS of what has none" 1 "no answer within 0.5 s" "$soma" health \
+    "https://127.0.0.1:$port" --timeout 0.5
 kill "$server"
 wait "$server"
+says "health of whom is gone" 1 "port $port: Connection refused" "$soma" \
+    health "http://127.0.0.1:$port"
 says "replay" 0 "$now" "$soma" replay "$journal"
 says "replay compares" 0 "same" "$soma" replay "$journal"
 says "replay a version" 0 "version    4" "$soma" replay "$journal" --version 4 \
@@ -293,8 +373,23 @@ config "where a bad address is from" '{"listen": "nope"}' 2 \
 says "no such config" 2 "nowhere.json: No such file" "$soma" serve \
     --config "$dir/nowhere.json"
 
+# getaddrinfo would take the rest of 16 bits: 4464 for 70000.
+for port in 70000 -1 +1 80a; do
+    says "no port: $port" 2 "--listen: expected a port from 0 to 65535" \
+        "$soma" serve --listen "127.0.0.1:$port" --models models
+done
+says "no port of the environment" 2 "SOMA_LISTEN: expected a port from 0" \
+    env AIP_HTTP_PORT=99999 "$soma" serve --models models
+says "health of no port" 2 "expected a port from 0 to 65535" "$soma" health \
+    http://127.0.0.1:70000
 says "health without a server" 1 "" "$soma" health http://127.0.0.1:1
-says "health of nonsense" 2 "expected http://host:port" "$soma" health ftp://x
+for url in ftp://x localhost:8080 http:// http://:80 http://h: \
+    http://h:12345678 "http://h/$(printf '%0300d' 0)"; do
+    says "health of $url" 2 "expected http://host:port" "$soma" health "$url"
+done
+says "health of no host" 1 "no.such.host.invalid: " "$soma" health \
+    http://no.such.host.invalid:1
+says "health of brackets" 1 "::1 port 1: " "$soma" health 'http://[::1]:1'
 says "version" 0 "soma 0." "$soma" version
 says "help" 0 "--max-rows" "$soma" serve --help
 

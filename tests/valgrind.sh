@@ -35,12 +35,13 @@ run() {
     fi
 }
 
-# Those that only count or train for long are left to the sanitizers.
+# Those that only count, train for long or do the same thousands of times are
+# left to the sanitizers.
 for test in "$build"/tests/unit/test_*; do
     case $test in
     *.o | *.d | *.log | *.report | *.counts) continue ;;
     */test_streams | */test_progressive | */test_golden) continue ;;
-    */test_invariance) continue ;;
+    */test_invariance | */test_scarce_files | */test_scarce_journal) continue ;;
     esac
     # shellcheck disable=SC2086
     SOMA=$build/soma run "$(basename "$test")" $checked "$test"

@@ -114,11 +114,14 @@ read_names(const char *folder, soma_classes *classes, soma_error *err)
 {
     char path[PATH_MAX];
     soma_bytes text;
-    if (!soma_path_join(folder, "batches.meta.txt", path) ||
-        soma_file_read(path, 1 << 16, 0, &text, NULL))
+    if (!soma_path_join(folder, "batches.meta.txt", path))
+        return SOMA_OK;
+    soma_status status = soma_file_read(path, 1 << 16, 0, &text, NULL);
+    if (status == SOMA_E_MEMORY)
+        return soma_error_memory(err, "names of classes");
+    if (status)
         return SOMA_OK;
     classes->names = calloc(LABELS, sizeof *classes->names);
-    soma_status status = SOMA_OK;
     if (!classes->names)
         status = soma_error_memory(err, "names of classes");
     char *rest = (char *)text.data, *line;

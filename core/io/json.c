@@ -12,8 +12,7 @@ soma_json_parse(const char *text, size_t size, const char *what,
     char reason[SOMA_QUOTE_SIZE];
     json_error_t error;
     *object = soma_json_load(text, size, JSON_REJECT_DUPLICATES, &error);
-    if (!*object && (soma_json_memory_short() || error.text[0] == '\0' ||
-                     json_error_code(&error) == json_error_out_of_memory))
+    if (!*object && soma_json_memory_short())
         return soma_error_memory(err, what);
     if (!*object)
         return soma_error_set(

@@ -4,24 +4,55 @@
 #include <stdlib.h>
 #include <string.h>
 
-static _Thread_local bool is_short, is_loading;
+/* jansson's scanner (2.14) goes on when the room of a token cannot grow. Then a
+ * string may lack its end, behind which it reads on; and a number may, which
+ * ends the program. So while it parses, nothing is given any more once memory
+ * was short, by which it soon ends; but what a token grows to, a power of two,
+ * is lent until then. What was parsed is dropped, and so nothing lent is left.
+ * Strings are copied before they are looked at, and so may be of any length;
+ * other tokens are not, and may not.
+ */
+enum { LENT = 4096, MOST_LENT = LENT / 2, ALIGNMENT = 16, MOST_LETTERS = 1000 };
 
-/* Once there was none, a text that is being read gets no more: each string is
- * copied before it is looked at, so none is that lacks a byte. */
+static _Thread_local bool is_short, is_parsing, is_refused;
+static _Thread_local _Alignas(ALIGNMENT) unsigned char lent[LENT];
+static _Thread_local size_t lent_size;
+
+static void *
+lend(size_t size)
+{
+    bool grows = size >= ALIGNMENT && (size & (size - 1)) == 0;
+    if (is_refused || !grows || size > MOST_LENT || size > LENT - lent_size) {
+        is_refused = true;
+        return NULL;
+    }
+    lent_size += size;
+    return lent + lent_size - size;
+}
+
 static void *
 allocate(size_t size)
 {
-    void *memory = is_loading && is_short ? NULL : malloc(size);
-    if (!memory)
-        is_short = true;
-    return memory;
+    void *memory = is_parsing && is_short ? NULL : malloc(size);
+    if (memory)
+        return memory;
+    is_short = true;
+    return is_parsing ? lend(size) : NULL;
+}
+
+static void
+release(void *memory)
+{
+    unsigned char *at = memory;
+    if (at < lent || at >= lent + LENT)
+        free(memory);
 }
 
 /* Before there is any thread. What was taken until then may be freed after. */
 __attribute__((constructor)) static void
 watch(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, release);
 }
 
 void
@@ -36,105 +67,56 @@ soma_json_memory_short(void)
     return is_short;
 }
 
-static json_t *
-load(const char *text, size_t size, size_t flags, json_error_t *error)
+/* The letter with which a number or a word gets longer than any may be; NULL:
+ * there is none. */
+static const char *
+find_endless(const char *text, size_t size)
 {
-    is_short = false;
-    is_loading = true;
-    json_t *json = json_loadb(text, size, flags, error);
-    is_loading = false;
-    if (!is_short)
-        return json;
-    json_decref(json);
+    static const char ends[] = {' ', '\t', '\r', '\n', '{',
+                                '}', '[',  ']',  ':',  ','};
+    bool in_string = false;
+    int letters = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '"')
+            in_string = !in_string;
+        else if (in_string && text[i] == '\\')
+            i++;
+        bool outside = !in_string && !memchr(ends, text[i], sizeof ends);
+        letters = outside ? letters + 1 : 0;
+        if (letters > MOST_LETTERS)
+            return text + i;
+    }
     return NULL;
 }
 
-/* ---- Tokens whose last byte is given back ---- */
-
-/* What jansson gives back a byte of must have had room for it: numbers, names,
- * and strings up to a control byte. Other strings it copies first. */
-static const char *
-end_of_token(const char *at, const char *end, bool *matters)
-{
-    static const char ends[] = {'"', ' ', '\t', '\r', '\n', '{',
-                                '}', '[', ']',  ':',  ','};
-    *matters = *at != '"';
-    if (*matters) {
-        while (at < end && !memchr(ends, *at, sizeof ends))
-            at++;
-        return at;
-    }
-    for (at++; at < end && *at != '"'; at++) {
-        at += *at == '\\' && at + 1 < end;
-        *matters = *matters || (unsigned char)*at < ' ';
-    }
-    return at < end ? at + 1 : end;
-}
-
-static size_t
-longest_token(const char *text, size_t size)
-{
-    const char *end = text + size;
-    size_t longest = 0;
-    while (text < end) {
-        bool matters;
-        const char *next = end_of_token(text, end, &matters);
-        if (matters && (size_t)(next - text) > longest)
-            longest = (size_t)(next - text);
-        text = next > text ? next : text + 1;
-    }
-    return longest;
-}
-
-/* What came of `["...",TEXT]`. */
 static json_t *
-unwrap(json_t *list, size_t before, json_error_t *error)
+refuse_endless(const char *text, const char *at, json_error_t *error)
 {
-    json_t *json = json_array_get(list, 1);
-    if (!list && error->line == 1)
-        error->column -= (int)before;
-    if (!list)
-        error->position -= (int)before;
-    bool alone = json_array_size(list) == 2;
-    bool good = alone && (json_is_object(json) || json_is_array(json));
-    if (list && !good)
-        error->line = 1, error->column = 0;
-    if (list && !good)
-        snprintf(error->text, sizeof error->text, "%s",
-                 alone ? "'[' or '{' expected" : "end of file expected");
-    json = good ? json_incref(json) : NULL;
-    json_decref(list);
-    return json;
-}
-
-/* Behind a string that is longer than all that matters, for which its buffer
- * has grown. */
-static json_t *
-load_behind(size_t longest, const char *text, size_t size, size_t flags,
-            json_error_t *error)
-{
-    size_t before = longest + 4;
-    is_short = false;
-    char *all = allocate(before + size + 1);
-    if (!all)
-        return NULL;
-    memset(all, ' ', before);
-    all[0] = '[';
-    all[1] = all[before - 2] = '"';
-    all[before - 1] = ',';
-    memcpy(all + before, text, size);
-    all[before + size] = ']';
-    json_t *list = load(all, before + size + 1, flags, error);
-    free(all);
-    return unwrap(list, before, error);
+    *error = (json_error_t){.line = 1, .position = (int)(at - text)};
+    for (const char *c = text; c < at; c++) {
+        error->line += *c == '\n';
+        error->column = *c == '\n' ? 0 : error->column + 1;
+    }
+    snprintf(error->text, sizeof error->text,
+             "a number or a word of more than %d letters", MOST_LETTERS);
+    return NULL;
 }
 
 json_t *
 soma_json_load(const char *text, size_t size, size_t flags, json_error_t *error)
 {
-    enum { FIRST = 16 }; /* bytes of jansson's buffer, to begin with */
-    size_t longest = longest_token(text, size);
-    return longest + 2 < FIRST
-               ? load(text, size, flags, error)
-               : load_behind(longest + FIRST, text, size, flags, error);
+    const char *endless = find_endless(text, size);
+    soma_json_memory_begin();
+    if (endless)
+        return refuse_endless(text, endless, error);
+    is_parsing = true;
+    is_refused = false;
+    lent_size = 0;
+    json_t *json = json_loadb(text, size, flags, error);
+    if (is_short) {
+        json_decref(json);
+        json = NULL;
+    }
+    is_parsing = false;
+    return json;
 }

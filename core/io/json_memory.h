@@ -9,7 +9,6 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 /* What follows is asked about. */
 void soma_json_memory_begin(void);
@@ -17,10 +16,9 @@ void soma_json_memory_begin(void);
 /* Since then. */
 bool soma_json_memory_short(void);
 
-/* As json_loadb, of an object or an array; NULL whenever memory ran out, which
- * may be asked after. Its reader of tokens overlooks that (jansson 2.14), goes
- * on with a token that lacks a byte, and so ends the program where that was the
- * last one, reads what is not its own, or has a wrong value. */
+/* As json_loadb, which may leave letters out in silence where memory is short:
+ * NULL then, and soma_json_memory_short tells. Numbers of more than a thousand
+ * letters are refused. */
 json_t *soma_json_load(const char *text, size_t size, size_t flags,
                        json_error_t *error);
 

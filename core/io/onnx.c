@@ -4,6 +4,7 @@
 #include "core/io/onnx.h"
 
 #include "core/io/json.h"
+#include "core/io/json_memory.h"
 #include "core/io/onnx_parts.h"
 #include "core/io/quote.h"
 #include "core/loss.h"
@@ -143,7 +144,10 @@ take_classes(job *j, soma_classes *names, soma_error *err)
     }
     if (numbers)
         return SOMA_OK;
-    if (soma_classes_check(names, &why)) {
+    soma_status status = soma_classes_check(names, &why);
+    if (status == SOMA_E_MEMORY)
+        return soma_error_memory(err, "names of classes");
+    if (status) {
         soma_json_append(&j->notes,
                          json_string("its names of classes are left out: they "
                                      "are empty, not UTF-8 or not different"));
@@ -174,39 +178,48 @@ typedef struct labels {
     const int64_t *number;
 } labels;
 
-static labels
-find_labels(job *j, soma_error *err)
+static soma_status
+find_labels(job *j, labels *found, soma_error *err)
 {
     static const char *const texts[] = {"classlabels_strings"};
     static const char *const numbers[] = {"classlabels_int64s",
                                           "classlabels_ints"};
     const soma_onnx_node *node = j->onnx.classifier;
     soma_onnx_value *value = (soma_onnx_value *)j->onnx.labels;
-    labels found = {0, 0, NULL, NULL};
+    *found = (labels){0, 0, NULL, NULL};
     const soma_onnx_attribute *a = node ? soma_onnx_attr(node, *texts) : NULL;
-    if (a && a->n_strings)
-        return (labels){a->n_strings, 0, a->strings, NULL};
+    if (a && a->n_strings) {
+        *found = (labels){a->n_strings, 0, a->strings, NULL};
+        return SOMA_OK;
+    }
     for (int i = 0; node && i < 2; i++) {
         a = soma_onnx_attr(node, numbers[i]);
-        if (a && a->n_ints)
-            return (labels){0, a->n_ints, NULL, a->ints};
+        if (a && a->n_ints) {
+            *found = (labels){0, a->n_ints, NULL, a->ints};
+            return SOMA_OK;
+        }
     }
     if (!value)
-        return found;
-    if (value->tensor && value->tensor->data_type == ONNX_STRING)
-        return (labels){value->tensor->n_string_data, 0,
-                        value->tensor->string_data, NULL};
-    if (!soma_onnx_whole(&j->onnx, NULL, value, err))
-        found = (labels){0, value->size, NULL, value->whole};
-    return found;
+        return SOMA_OK;
+    if (value->tensor && value->tensor->data_type == ONNX_STRING) {
+        *found = (labels){value->tensor->n_string_data, 0,
+                          value->tensor->string_data, NULL};
+        return SOMA_OK;
+    }
+    soma_status status = soma_onnx_whole(&j->onnx, NULL, value, err);
+    if (!status)
+        *found = (labels){0, value->size, NULL, value->whole};
+    return status == SOMA_E_MEMORY ? status : SOMA_OK;
 }
 
 static soma_status
 read_classes(job *j, int count, soma_error *err)
 {
-    soma_error ignored;
     const json_t *own = json_object_get(j->stored, "classes");
-    labels found = find_labels(j, &ignored);
+    labels found;
+    soma_status status = find_labels(j, &found, err);
+    if (status)
+        return status;
     size_t there = own ? json_array_size(own) : found.texts + found.numbers;
     if (there != (size_t)count)
         return SOMA_OK;
@@ -220,7 +233,7 @@ read_classes(job *j, int count, soma_error *err)
                          : found.texts ? bytes_text(&found.text[i])
                                        : number_text(found.number[i]);
     }
-    soma_status status = take_classes(j, &names, err);
+    status = take_classes(j, &names, err);
     soma_classes_free(&names);
     return status;
 }
@@ -334,6 +347,7 @@ note_origin(job *j, soma_error *err)
 {
     char producer[SOMA_QUOTE_SIZE], version[SOMA_QUOTE_SIZE];
     const Soma__Onnx__Model *model = j->onnx.model;
+    soma_json_memory_begin();
     json_t *made = json_object();
     soma_json_set(&made, "from", json_string("ONNX"));
     soma_json_set(&made, "producer",
@@ -342,22 +356,23 @@ note_origin(job *j, soma_error *err)
                   json_string(or_unknown(model->producer_version, version)));
     soma_json_set(&made, "notes", json_incref(j->notes));
     j->checkpoint->made = made;
-    return made ? SOMA_OK : soma_error_memory(err, "notes");
+    return made && !soma_json_memory_short() ? SOMA_OK
+                                             : soma_error_memory(err, "notes");
 }
 
 /* A file of soma's own says what ONNX has no place for. */
-static void
-read_stored(job *j)
+static soma_status
+read_stored(job *j, soma_error *err)
 {
     const Soma__Onnx__Model *model = j->onnx.model;
-    soma_error ignored;
     for (size_t i = 0; i < model->n_metadata_props && !j->stored; i++) {
         const Soma__Onnx__Entry *entry = model->metadata_props[i];
         if (entry->key && entry->value && !strcmp(entry->key, "soma") &&
             soma_json_parse(entry->value, strlen(entry->value), "soma",
-                            &j->stored, &ignored))
-            j->stored = NULL;
+                            &j->stored, err) == SOMA_E_MEMORY)
+            return SOMA_E_MEMORY;
     }
+    return SOMA_OK;
 }
 
 /* Of a network that soma cannot have, whatever its input is, that is said,
@@ -382,8 +397,9 @@ convert(job *j, soma_error *err)
     const soma_onnx_value *output, *scores;
     soma_onnx_net net = {.depth = 0};
     soma_spec spec = {.depth = 0};
-    read_stored(j);
-    soma_status status = soma_onnx_opsets(onnx, err);
+    soma_status status = read_stored(j, err);
+    if (!status)
+        status = soma_onnx_opsets(onnx, err);
     if (!status && onnx->opset > NEWEST_OPSET)
         soma_json_append(
             &j->notes,

@@ -150,11 +150,12 @@ is_negative(const soma_onnx_value *value, const soma_onnx_value *from)
 }
 
 /* Keras writes PReLU as relu(v) + c * relu(-v), which is v for v > 0, else
- * -c * v. NULL: it is something else; *slopes is -c. */
-static const soma_onnx_value *
-find_prelu(soma_onnx *onnx, const soma_onnx_node *node, double **slopes,
-           soma_error *err)
+ * -c * v. *found NULL: it is something else; *slopes is -c. */
+static soma_status
+find_prelu(soma_onnx *onnx, const soma_onnx_node *node,
+           const soma_onnx_value **found, double **slopes, soma_error *err)
 {
+    *found = NULL;
     for (size_t i = 0; i < 2; i++) {
         const soma_onnx_value *a = bare(soma_onnx_arg(onnx, node, i));
         const soma_onnx_value *b = bare(soma_onnx_arg(onnx, node, 1 - i));
@@ -166,12 +167,13 @@ find_prelu(soma_onnx *onnx, const soma_onnx_node *node, double **slopes,
             continue;
         *slopes = soma_onnx_alloc(onnx, b->size, sizeof **slopes, err);
         if (!*slopes)
-            return NULL;
+            return err->status;
         for (size_t k = 0; k < b->size; k++)
             (*slopes)[k] = -b->scale[k];
-        return v;
+        *found = v;
+        return SOMA_OK;
     }
-    return NULL;
+    return SOMA_OK;
 }
 
 soma_status
@@ -183,7 +185,10 @@ soma_onnx_add(soma_onnx *onnx, const soma_onnx_node *node,
     soma_onnx_value *b = soma_onnx_arg(onnx, node, 1);
     double *slopes = NULL;
     if (a && b && soma_onnx_is_data(a) && soma_onnx_is_data(b)) {
-        const soma_onnx_value *v = find_prelu(onnx, node, &slopes, err);
+        const soma_onnx_value *v;
+        soma_status status = find_prelu(onnx, node, &v, &slopes, err);
+        if (status)
+            return status;
         if (v)
             return soma_onnx_slopes(onnx, node, v, slopes, made, err);
     }

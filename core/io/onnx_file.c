@@ -21,7 +21,7 @@ static const size_t BASE = (size_t)64 << 20;
 
 typedef struct budget {
     size_t left;
-    bool exceeded;
+    bool exceeded, is_short; /* of its bytes; of memory */
 } budget;
 
 static void *
@@ -33,7 +33,9 @@ allocate(void *data, size_t size)
         return NULL;
     }
     b->left -= size;
-    return malloc(size ? size : 1);
+    void *memory = malloc(size ? size : 1);
+    b->is_short = b->is_short || !memory;
+    return memory;
 }
 
 /* What is freed is not given back: the budget bounds the sum. */
@@ -48,13 +50,15 @@ soma_status
 soma_onnx_unpack(const void *data, size_t size, Soma__Onnx__Model **model,
                  soma_error *err)
 {
-    budget b = {BASE + 3 * size, false};
+    budget b = {.left = BASE + 3 * size};
     ProtobufCAllocator allocator = {allocate, release, &b};
     *model = soma__onnx__model__unpack(&allocator, size, data);
     if (!*model && b.exceeded)
         return soma_error_set(err, SOMA_E_LIMIT,
                               "more memory than three times the file is "
                               "needed to read it: no such file is a network's");
+    if (!*model && b.is_short)
+        return soma_error_memory(err, "an ONNX file");
     if (!*model)
         return soma_error_set(err, SOMA_E_FORMAT,
                               "not an ONNX file: it is no protobuf message "
@@ -68,7 +72,7 @@ soma_onnx_unpack(const void *data, size_t size, Soma__Onnx__Model **model,
 void
 soma_onnx_release(Soma__Onnx__Model *model)
 {
-    budget b = {0, false};
+    budget b = {.left = 0};
     ProtobufCAllocator allocator = {allocate, release, &b};
     if (model)
         soma__onnx__model__free_unpacked(model, &allocator);

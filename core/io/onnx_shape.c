@@ -402,6 +402,8 @@ soma_onnx_constant_node(soma_onnx *onnx, const soma_onnx_node *node,
         if (!*made)
             return err->status;
         size_t size = (size_t)count;
+        if (size == 0) /* then there is no list */
+            return SOMA_OK;
         if (whole)
             memcpy((void *)(*made)->whole, list ? a->ints : &a->i,
                    size * sizeof *a->ints);

@@ -144,9 +144,10 @@ void soma_registry_unload(soma_registry *registry, const char *name,
  * soon as the keeper has time for it; what goes wrong is logged. */
 void soma_registry_rescan(soma_registry *registry);
 
-/* The names of the model files there are, malloc'ed, as is the array, which
- * ends in NULL; NULL: the folder cannot be read. */
+/* The names of the model files there are, all of them; the array ends in NULL.
+ * NULL: the folder cannot be read, or memory is short. */
 char **soma_registry_files(const soma_registry *registry);
+void soma_registry_free_files(char **names); /* NULL is fine */
 
 /* Takes a fork off the list and sets its journal aside. `served` must not be
  * in use by the one who asks. SOMA_E_CONFLICT: it is no fork. */

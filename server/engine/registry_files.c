@@ -256,9 +256,13 @@ one_file(const char *path)
     char **names = calloc(2, sizeof *names);
     const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
     size_t length = soma_registry_stem(file);
-    if (names && length && !access(path, F_OK))
-        names[0] = strndup(file, length);
-    return names;
+    if (!names || !length || access(path, F_OK))
+        return names;
+    names[0] = strndup(file, length);
+    if (names[0])
+        return names;
+    free(names);
+    return NULL;
 }
 
 char **
@@ -273,14 +277,28 @@ soma_registry_files(const soma_registry *registry)
     if (count < 0)
         return NULL;
     char **names = calloc((size_t)count + 1, sizeof *names);
+    bool whole = names != NULL;
     for (int i = 0; i < count; i++) {
         size_t length = soma_registry_stem(entries[i]->d_name);
-        if (names)
+        if (whole)
             names[i] = strndup(entries[i]->d_name, length);
+        whole = whole && names[i];
         free(entries[i]);
     }
     free(entries);
-    return names;
+    if (whole)
+        return names;
+    /* Whoever has a part of them would take the others for gone. */
+    soma_registry_free_files(names);
+    return NULL;
+}
+
+void
+soma_registry_free_files(char **names)
+{
+    for (char **name = names; name && *name; name++)
+        free(*name);
+    free(names);
 }
 
 static bool
@@ -303,7 +321,7 @@ soma_registry_rescan_now(soma_registry *registry)
         soma_log(SOMA_LOG_ERROR, "rescan-failed", "folder",
                  registry->options.models, "text",
                  "no model file can be found there; nothing is changed", NULL);
-        free(files);
+        soma_registry_free_files(files);
         return;
     }
     for (char **name = files; *name; name++)
@@ -316,7 +334,5 @@ soma_registry_rescan_now(soma_registry *registry)
         if (served && served->file.changed && !is_among(files, served->name))
             soma_registry_unload_now(registry, served->name, NULL, &err);
     }
-    for (char **name = files; *name; name++)
-        free(*name);
-    free(files);
+    soma_registry_free_files(files);
 }

@@ -412,10 +412,13 @@ read_base(const char *path, soma_journal_info *info, soma_checkpoint *base,
     if (!status && info->origin[0])
         status = journal->backend->base(journal, &model, err);
     journal->backend->close(journal);
-    if (!status && model.data)
-        status = soma_checkpoint_parse(&model, NULL, base, err);
-    else
+    if (status || !model.data) {
         soma_bytes_free(&model);
+        return status;
+    }
+    status = soma_checkpoint_parse(&model, NULL, base, err);
+    if (status)
+        soma_error_prefix(err, "%s: the model that it began with", path);
     return status;
 }
 

@@ -1,4 +1,5 @@
 /* GET /models, /models/{model}, /models/{model}/weights */
+#include "core/io/json_memory.h"
 #include "core/matrix.h"
 #include "server/web/api.h"
 #include "server/web/input.h"
@@ -143,6 +144,10 @@ soma_reply_json(soma_request *request, json_t *json)
     if (json_dump_callback(json, put_dump, text,
                            JSON_COMPACT | JSON_REAL_PRECISION(9)))
         text->failed = true; /* also of NULL */
+    /* What was made of it may lack a member, since the request was begun. */
+    if (soma_json_memory_short())
+        text->failed = true;
+    soma_json_memory_begin();
     soma_text_put(text, "\n");
     json_decref(json);
     return soma_reply_text(request, "application/json");

@@ -51,13 +51,11 @@ add_files(json_t *list, const soma_registry *registry,
           soma_served *const *models, int count)
 {
     char **files = soma_registry_files(registry);
-    for (char **name = files; name && *name; name++) {
+    for (char **name = files; name && *name; name++)
         if (!is_served(models, count, *name))
             json_array_append_new(list,
                                   describe(*name, "UNAVAILABLE", "unloaded"));
-        free(*name);
-    }
-    free(files);
+    soma_registry_free_files(files);
 }
 
 soma_outcome

@@ -22,6 +22,7 @@
  */
 #include "server/web/http_parts.h"
 
+#include "core/io/json_memory.h"
 #include "server/web/cors.h"
 #include "server/web/events.h"
 #include "server/web/head.h"
@@ -292,6 +293,13 @@ send_reply(http_request *self)
     return queued;
 }
 
+static soma_outcome
+start(soma_request *request)
+{
+    soma_json_memory_begin(); /* soma_reply_json asks */
+    return request->route->start(request);
+}
+
 /* The whole request is there. */
 static enum MHD_Result
 run(http_request *self)
@@ -307,7 +315,7 @@ run(http_request *self)
     else if (!self->refused && request->refused)
         soma_reply_busy(request);
     else if (!self->refused && soma_inflate_body(request, most))
-        switch (request->route->start(request)) {
+        switch (start(request)) {
         case SOMA_SOON:
             self->state = SOON;
             return MHD_YES;

@@ -1,9 +1,11 @@
 #include "server/web/listen.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,6 +45,15 @@ port_of(int fd)
                     NI_NUMERICSERV))
         return 0;
     return atoi(port);
+}
+
+bool
+soma_listen_is_port(const char *port)
+{
+    size_t digits = strspn(port, "0123456789");
+    if (digits && !port[digits])
+        return digits <= 5 && atoi(port) <= UINT16_MAX;
+    return isalpha((unsigned char)*port);
 }
 
 soma_status

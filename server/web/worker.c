@@ -1,5 +1,6 @@
 #include "server/web/worker.h"
 
+#include "core/io/json_memory.h"
 #include "server/engine/clock.h"
 #include "server/engine/share.h"
 #include "server/web/events.h"
@@ -128,6 +129,7 @@ finish(soma_request *request, const soma_snapshot *snapshot,
 {
     if (snapshot)
         soma_reply_version(request, snapshot->version);
+    soma_json_memory_begin();
     request->route->finish(request, snapshot, scores);
     soma_http_answer(request);
 }

@@ -206,6 +206,17 @@ expect_answered(const attempt *a, int n)
     free_answer(&got);
 }
 
+/* An answer that lacks something is worse than none. */
+static void
+expect_same(const attempt *a, int n, const answer *got)
+{
+    answer whole = ask_anew(a);
+    assert_int_equal(whole.status, 200);
+    if (whole.size != got->size || memcmp(whole.body, got->body, got->size))
+        fail_msg("%s, call %d: %s, not %s", a->name, n, got->body, whole.body);
+    free_answer(&whole);
+}
+
 long
 shimmed_try(const attempt *a, fault f)
 {
@@ -228,8 +239,10 @@ shimmed_try(const attempt *a, fault f)
                           !json_object_get(got.json, "error")))
         if (!strstr(a->path, "/v1") && !strstr(a->path, "/v2"))
             fail_msg("%s, call %d: %s", a->name, f.at, got.body);
-    free_answer(&got);
     expect_alive(a, f.at);
+    if (a->same && status == 200)
+        expect_same(a, f.at, &got);
+    free_answer(&got);
     if (to.tv_sec - from.tv_sec > HANG)
         fail_msg("%s, call %d: it hung", a->name, f.at);
     expect_answered(a, f.at);
@@ -346,7 +359,7 @@ const attempt *
 shimmed_attempts(void)
 {
     static const char type[] = "application/json";
-    static attempt all[17];
+    static attempt all[27];
     if (all[0].name)
         return all;
     size_t size = write_list(json, sizeof json, "{\"pixels\":[", "]}");
@@ -359,29 +372,47 @@ shimmed_attempts(void)
     size_t listed =
         write_list(instances, sizeof instances, "{\"instances\":[[", "]]}");
     const attempt each[] = {
-        {"json", NULL, "/predict", type, json, size, NULL},
+        {"json", NULL, "/predict", type, json, size, NULL, true},
         {"bytes", NULL, "/predict", "application/octet-stream",
-         fashion_images(), PIXELS, NULL},
-        {"npy", NULL, "/predict", "application/x-npy", npy, write_npy(), NULL},
-        {"png", NULL, "/predict", "image/png", png, read_png(), NULL},
-        {"jpeg", NULL, "/predict", "image/jpeg", jpeg, jpeg_size, NULL},
+         fashion_images(), PIXELS, NULL, true},
+        {"npy", NULL, "/predict", "application/x-npy", npy, write_npy(), NULL,
+         true},
+        {"png", NULL, "/predict", "image/png", png, read_png(), NULL, true},
+        {"jpeg", NULL, "/predict", "image/jpeg", jpeg, jpeg_size, NULL, true},
         {"gzip", NULL, "/predict", type, packed, pack(json, size),
-         "Content-Encoding: gzip"},
-        {"oip", NULL, "/v2/models/fashion/infer", type, infer, inferred, NULL},
+         "Content-Encoding: gzip", true},
+        {"oip", NULL, "/v2/models/fashion/infer", type, infer, inferred, NULL,
+         true},
         {"tfs", NULL, "/v1/models/fashion:predict", type, instances, listed,
-         NULL},
-        {"model", NULL, "/models/fashion", NULL, NULL, 0, NULL},
-        {"weights", NULL, "/models/fashion/weights", NULL, NULL, 0, NULL},
-        {"metrics", NULL, "/metrics", NULL, NULL, 0, NULL},
-        {"examples", NULL, "/models/fashion/examples", NULL, NULL, 0, NULL},
+         NULL, true},
+        {"explain", NULL, "/models/fashion/explain", "application/octet-stream",
+         fashion_images(), PIXELS, NULL, true},
+        {"oip metadata", NULL, "/v2/models/fashion", NULL, NULL, 0, NULL, true},
+        {"oip config", NULL, "/v2/models/fashion/config", NULL, NULL, 0, NULL,
+         true},
+        {"oip index", NULL, "/v2/repository/index", type, "{}", 2, NULL, true},
+        {"oip models", NULL, "/v2/models", NULL, NULL, 0, NULL, true},
+        {"oip stats", NULL, "/v2/models/fashion/stats", NULL, NULL, 0, NULL,
+         false},
+        {"tfs status", NULL, "/v1/models/fashion", NULL, NULL, 0, NULL, true},
+        {"tfs metadata", NULL, "/v1/models/fashion/metadata", NULL, NULL, 0,
+         NULL, true},
+        {"models", NULL, "/models", NULL, NULL, 0, NULL, false},
+        {"guard", NULL, "/models/fashion/guard", NULL, NULL, 0, NULL, false},
+        {"model", NULL, "/models/fashion", NULL, NULL, 0, NULL, false},
+        {"weights", NULL, "/models/fashion/weights", NULL, NULL, 0, NULL,
+         false},
+        {"metrics", NULL, "/metrics", NULL, NULL, 0, NULL, false},
+        {"examples", NULL, "/models/fashion/examples", NULL, NULL, 0, NULL,
+         false},
         {"train", NULL, "/train?label=9", "application/octet-stream",
-         fashion_images(), PIXELS, NULL},
+         fashion_images(), PIXELS, NULL, false},
         {"rollback", NULL, "/models/fashion/rollback", type, "{\"version\": 0}",
-         14, NULL},
+         14, NULL, false},
         {"fork", NULL, "/models/fashion/fork", type, "{\"as\": \"twin\"}", 14,
-         NULL},
+         NULL, false},
         {"load", NULL, "/v2/repository/models/fashion/load", type, "{}", 2,
-         NULL},
+         NULL, false},
     };
     memcpy(all, each, sizeof each);
     return all;

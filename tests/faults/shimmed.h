@@ -15,6 +15,7 @@ typedef struct attempt {
     const void *body;
     size_t size;
     const char *header; /* or NULL */
+    bool same;          /* what it answers with 200 is always the same */
 } attempt;
 
 /* Which calls fail while it is made. */

@@ -69,12 +69,37 @@ test_places(void **state)
     assert_int_equal(error.column, 2);
 }
 
+/* A thousand letters are enough for any number, not for every string. */
+static void
+test_endless(void **state)
+{
+    enum { MOST = 1000 };
+    char digits[MOST + 2], text[4 * MOST];
+    json_error_t error;
+    (void)state;
+    memset(digits, '7', MOST + 1);
+    digits[MOST + 1] = '\0';
+    snprintf(text, sizeof text, "[\"%s%s\",\n0.%.*s]", digits, digits, MOST - 2,
+             digits);
+    expect_same(text);
+    for (int i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "[\"\\\"\",\n %s%s]", i ? "t" : "",
+                 digits + i);
+        assert_null(soma_json_load(text, strlen(text), 0, &error));
+        assert_false(soma_json_memory_short());
+        assert_int_equal(error.line, 2);
+        assert_int_equal(error.column, MOST + 1);
+        assert_non_null(strstr(error.text, "more than 1000 letters"));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_places),
+        cmocka_unit_test(test_endless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
