@@ -11,6 +11,7 @@
  *    that is there into the database and fsyncs that.
  */
 #include "server/engine/journal_sqlite.h"
+#include "server/engine/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,8 +106,10 @@ sqlite_append(soma_journal *journal, const soma_journal_group *group,
     soma_status status = soma_db_begin(db, err);
     if (status)
         return status;
-    for (int i = 0; i < group->count && !status; i++)
+    for (int i = 0; i < group->count && !status; i++) {
         status = soma_db_put_record(db, &group->records[i], err);
+        soma_share_give();
+    }
     for (int i = 0; i < group->key_count && !status; i++)
         status = soma_db_put_key(db, &group->keys[i], err);
     if (!status && group->lesson_count > 0)

@@ -1,5 +1,5 @@
-/* How trainers and workers share a processor, when there are more of them than
- * processors.
+/* How trainers, their writers and workers share a processor, when there are
+ * more of them than processors. A writer is like a trainer.
  *
  * The scheduler lets a thread that wakes up run for milliseconds (a tick)
  * before another that was busy gets on, and a trainer wakes up at each commit:
@@ -26,7 +26,7 @@ enum {
     SOMA_SHARE_TURN_US = 400, /* of the worker's own */
 };
 
-/* On a trainer's thread, around its work. */
+/* On a trainer's or writer's thread, around its work. */
 void soma_share_begin(void);
 void soma_share_end(void);
 

@@ -1,6 +1,7 @@
 #include "server/engine/writer.h"
 
 #include "server/engine/clock.h"
+#include "server/engine/share.h"
 #include "server/engine/thread.h"
 
 #include <sched.h>
@@ -19,8 +20,10 @@ writer_main(void *arg)
         pthread_mutex_unlock(&writer->lock);
         soma_error err;
         uint64_t began = soma_clock_ticks();
+        soma_share_begin();
         soma_status status =
             journal->backend->append(journal, writer->group, &err);
+        soma_share_end();
         uint64_t ticks = soma_clock_ticks() - began;
         pthread_mutex_lock(&writer->lock);
         writer->status = status;

@@ -226,6 +226,17 @@ def predicting(report, pictures):
 
 # ---- 3. Recovery ----
 
+def settled(server):
+    """What the model says once what the load left behind is learned, too."""
+    last = None
+    while True:
+        now = json.loads(server.get("/models/cifar10"))
+        if last and now["version"] == last["version"]:
+            return now
+        last = now
+        time.sleep(0.5)
+
+
 def recovery(report):
     """Of some 100,000 examples, nothing rehearsed."""
     options = WAYS[0][1]
@@ -233,8 +244,8 @@ def recovery(report):
         taught = 0
         while taught < 100000:
             load(server.port, 64, "/train?label=", 5)
-            taught = json.loads(server.get("/models/cifar10"))["examples"]
-        digest = json.loads(server.get("/models/cifar10"))["digest"]
+            model = settled(server)
+            taught, digest = model["examples"], model["digest"]
         server.process.kill()
     begin = time.monotonic()
     text = subprocess.run(
