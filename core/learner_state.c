@@ -181,7 +181,8 @@ check_head(const soma_learner *learner, const head *h, size_t size,
         h->trainable != learner->model->spec.trainable || h->velocity > 1 ||
         h->bytes > 1 || h->velocity != (settings->sgd.momentum > 0) ||
         h->kept != (kept ? (uint64_t)kept->count : 0) ||
-        h->stream > (uint64_t)settings->memory ||
+        h->stream > (uint64_t)settings->memory || h->offered < h->stream ||
+        h->offered > INT64_MAX ||
         size != size_of(h, opinions_of(learner, settings->rule), values))
         return soma_error_set(err, SOMA_E_FORMAT,
                               "these %zu bytes are no state of learning of "
