@@ -318,7 +318,9 @@ test_faults(void **state)
                  {"EDQUOT once", EDQUOT, false, 3}};
     make_template();
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        int n = 1, stride = rounds() > 1 ? 1 : EVERY * kinds[i].stride;
+        int stride = kinds[i].stride > EVERY ? kinds[i].stride : EVERY, n = 1;
+        if (rounds() > 1)
+            stride = 1;
         while (run_faults(n, kinds[i].error, kinds[i].sticky))
             n += stride;
         report(kinds[i].name);
