@@ -1,6 +1,5 @@
 #include "core/io/json_memory.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,20 +8,21 @@
  * ends the program. So while it parses, nothing is given any more once memory
  * was short, by which it soon ends; but what a token grows to, a power of two,
  * is lent until then. What was parsed is dropped, and so nothing lent is left.
- * Strings are copied before they are looked at, and so may be of any length;
- * other tokens are not, and may not.
+ * Strings are copied before they are looked at, and need no more than that;
+ * numbers and words do, so what is lent suffices for the longest of them.
  */
-enum { LENT = 4096, MOST_LENT = LENT / 2, ALIGNMENT = 16, MOST_LETTERS = 1000 };
+enum { SPARE = 4096, ALIGNMENT = 16 };
 
 static _Thread_local bool is_short, is_parsing, is_refused;
-static _Thread_local _Alignas(ALIGNMENT) unsigned char lent[LENT];
-static _Thread_local size_t lent_size;
+static _Thread_local _Alignas(ALIGNMENT) unsigned char spare[SPARE];
+static _Thread_local unsigned char *lent; /* [lent_room], while it parses */
+static _Thread_local size_t lent_size, lent_room;
 
 static void *
 lend(size_t size)
 {
     bool grows = size >= ALIGNMENT && (size & (size - 1)) == 0;
-    if (is_refused || !grows || size > MOST_LENT || size > LENT - lent_size) {
+    if (is_refused || !grows || size > lent_room - lent_size) {
         is_refused = true;
         return NULL;
     }
@@ -44,7 +44,7 @@ static void
 release(void *memory)
 {
     unsigned char *at = memory;
-    if (at < lent || at >= lent + LENT)
+    if (!lent || at < lent || at >= lent + lent_room)
         free(memory);
 }
 
@@ -67,15 +67,14 @@ soma_json_memory_short(void)
     return is_short;
 }
 
-/* The letter with which a number or a word gets longer than any may be; NULL:
- * there is none. */
-static const char *
-find_endless(const char *text, size_t size)
+/* Letters of the longest number or word. */
+static size_t
+longest_word(const char *text, size_t size)
 {
     static const char ends[] = {' ', '\t', '\r', '\n', '{',
                                 '}', '[',  ']',  ':',  ','};
     bool in_string = false;
-    int letters = 0;
+    size_t letters = 0, longest = 0;
     for (size_t i = 0; i < size; i++) {
         if (text[i] == '"')
             in_string = !in_string;
@@ -83,40 +82,47 @@ find_endless(const char *text, size_t size)
             i++;
         bool outside = !in_string && !memchr(ends, text[i], sizeof ends);
         letters = outside ? letters + 1 : 0;
-        if (letters > MOST_LETTERS)
-            return text + i;
+        longest = letters > longest ? letters : longest;
     }
-    return NULL;
+    return longest;
 }
 
-static json_t *
-refuse_endless(const char *text, const char *at, json_error_t *error)
+/* All sizes that a token of so many letters, the one behind it and its end
+ * grows through come to less than four times the letters. */
+static bool
+prepare_to_lend(size_t letters)
 {
-    *error = (json_error_t){.line = 1, .position = (int)(at - text)};
-    for (const char *c = text; c < at; c++) {
-        error->line += *c == '\n';
-        error->column = *c == '\n' ? 0 : error->column + 1;
-    }
-    snprintf(error->text, sizeof error->text,
-             "a number or a word of more than %d letters", MOST_LETTERS);
-    return NULL;
+    size_t room = 4 * (letters + 2);
+    lent = room <= SPARE ? spare : malloc(room);
+    lent_room = room <= SPARE ? SPARE : room;
+    lent_size = 0;
+    return lent != NULL;
+}
+
+static void
+end_lending(void)
+{
+    if (lent != spare)
+        free(lent);
+    lent = NULL;
 }
 
 json_t *
 soma_json_load(const char *text, size_t size, size_t flags, json_error_t *error)
 {
-    const char *endless = find_endless(text, size);
     soma_json_memory_begin();
-    if (endless)
-        return refuse_endless(text, endless, error);
+    if (!prepare_to_lend(longest_word(text, size))) {
+        is_short = true;
+        return NULL;
+    }
     is_parsing = true;
     is_refused = false;
-    lent_size = 0;
     json_t *json = json_loadb(text, size, flags, error);
     if (is_short) {
         json_decref(json);
         json = NULL;
     }
     is_parsing = false;
+    end_lending();
     return json;
 }

@@ -17,8 +17,7 @@ void soma_json_memory_begin(void);
 bool soma_json_memory_short(void);
 
 /* As json_loadb, which may leave letters out in silence where memory is short:
- * NULL then, and soma_json_memory_short tells. Numbers of more than a thousand
- * letters are refused. */
+ * NULL then, and soma_json_memory_short tells. */
 json_t *soma_json_load(const char *text, size_t size, size_t flags,
                        json_error_t *error);
 

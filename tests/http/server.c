@@ -168,6 +168,17 @@ stop_server(server *s)
     return code;
 }
 
+int
+stop_and_remove(server *s, const char *folder)
+{
+    char command[128];
+    if (getenv("SOMA_URL"))
+        return 0;
+    int code = stop_server(s);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return code ? code : system(command);
+}
+
 void
 kill_server(server *s)
 {

@@ -50,6 +50,10 @@ void wait_until_ready(const server *s);
 /* SIGTERM, and the exit code. */
 int stop_server(server *s);
 
+/* The same, and removes the folder that the test made for it; 0 at once where
+ * the server is not the test's. */
+int stop_and_remove(server *s, const char *folder);
+
 /* SIGKILL, and waits for its end. */
 void kill_server(server *s);
 

@@ -38,13 +38,8 @@ set_up(void **state)
 static int
 tear_down(void **state)
 {
-    char command[64];
     (void)state;
-    if (getenv("SOMA_URL"))
-        return 0;
-    int code = stop_server(&s);
-    snprintf(command, sizeof command, "rm -rf %s", data);
-    return code ? code : system(command);
+    return stop_and_remove(&s, data);
 }
 
 static answer

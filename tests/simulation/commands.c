@@ -210,14 +210,7 @@ do_zadd(store *s, int count, const text *w)
 static redisReply *
 do_zrem(store *s, int count, const text *w)
 {
-    value *v = store_find(s, w[1], NOTHING);
-    item *it = v ? value_find(v, w[2]) : NULL;
-    (void)count;
-    if (!it)
-        return reply_number(0);
-    value_drop(v, (int)(it - v->items));
-    forget_empty(s, w[1]);
-    return reply_number(1);
+    return do_hdel(s, count, w);
 }
 
 static redisReply *

@@ -71,6 +71,22 @@ tokens_of_all_lengths(void **state)
     assert_int_equal(tokens, 4 * 86);
 }
 
+static void
+endless_tokens(void **state)
+{
+    static const char *const heads[] = {"{\"x\": 0.", "{\"y\": 1, \"x\": t"};
+    static char digits[5000], data[5100];
+    (void)state;
+    memset(digits, '3', sizeof digits);
+    for (size_t f = 0; f < sizeof heads / sizeof *heads; f++)
+        for (int length = 1015; length < 5000; length += 331) {
+            int size = snprintf(data, sizeof data, "%s%.*s}", heads[f], length,
+                                digits);
+            text t = {data, (size_t)size};
+            assert_true(exhaust(data, parse, &t) > 3);
+        }
+}
+
 static soma_status
 parse_document(const void *about, uint32_t *sum, soma_error *err)
 {
@@ -114,6 +130,7 @@ main(void)
     scarce_set_up();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_of_all_lengths),
+        cmocka_unit_test(endless_tokens),
         cmocka_unit_test(documents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
