@@ -140,7 +140,8 @@ soma_matrix_forward(int in, int out, const float *panels, const float *bias,
 }
 
 /* W is needed the other way round: a block of it is transposed, and multiplied
- * as in the forward product. sgemm does no better by reading it as it lies. */
+ * as in the forward product. sgemm, which reads it as it lies, does better only
+ * for one row of a layer that is wide on both sides. */
 void
 soma_matrix_backward_input(int in, int out, const float *panels, int rows,
                            const float *dy, float *dx)

@@ -113,16 +113,13 @@ soma_trainer_append(soma_trainer *trainer, soma_journal_group *group,
 bool
 soma_trainer_append_ahead(soma_trainer *trainer, soma_journal_group *group)
 {
-    soma_error err;
     const soma_journal_backend *backend = trainer->journal->backend;
     if (!backend->durable || backend->shared || trainer->cautious)
         return false;
     add_what_waits(trainer, group);
     /* Learning adds to those that wait, which may move them. */
-    if (group->lesson_count || soma_writer_start(&trainer->writer, &err)) {
-        group->lesson_count = 0;
+    if (group->lesson_count || soma_writer_start(&trainer->writer, NULL))
         return false;
-    }
     soma_writer_begin(&trainer->writer, trainer->journal, group);
     return true;
 }

@@ -199,7 +199,7 @@ soma_status soma_trainer_append(soma_trainer *trainer,
                                 soma_journal_group *group, soma_error *err);
 
 /* The same in two: between them the group may be learned, but the journal not
- * be touched. False: that is not to be done now, and nothing was. */
+ * be touched. False: that is not to be done now, and nothing was begun. */
 bool soma_trainer_append_ahead(soma_trainer *trainer,
                                soma_journal_group *group);
 soma_status soma_trainer_append_end(soma_trainer *trainer,
